@@ -1,0 +1,108 @@
+// Contiguous row-major arrays with reference-counted storage.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "kernels/base/device.h"
+#include "kernels/base/dtype.h"
+#include "kernels/base/error.h"
+#include "runtime/core/allocator.h"
+
+namespace tradewind::runtime {
+
+using kernels::Device;
+using kernels::DeviceType;
+using kernels::DType;
+
+/// Up to five dimensions. Rank 0 is a scalar of one element.
+class Shape {
+ public:
+  static constexpr int kMaxRank = 5;
+  Shape() = default;
+  Shape(std::initializer_list<std::int64_t> sizes);
+  explicit Shape(std::span<const std::int64_t> sizes);
+
+  int rank() const { return rank_; }
+  /// Size of dimension i; negative i counts from the end.
+  std::int64_t operator[](int i) const { return sizes_[static_cast<std::size_t>(i < 0 ? i + rank_ : i)]; }
+  std::int64_t elements() const;
+  std::span<const std::int64_t> sizes() const { return {sizes_.data(), static_cast<std::size_t>(rank_)}; }
+  std::string text() const;  // "[3, 5]"
+  bool operator==(const Shape&) const = default;
+
+ private:
+  std::array<std::int64_t, kMaxRank> sizes_{};
+  int rank_ = 0;
+};
+
+/// A block of memory from an Allocator (or, as a view, from someone who outlives it).
+class Storage {
+ public:
+  Storage(Allocator& allocator, std::size_t bytes);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+  std::byte* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+  Device device() const { return allocator_.device(); }
+
+ private:
+  Allocator& allocator_;
+  std::size_t bytes_;
+  std::byte* data_;
+};
+
+/// A tensor is a shape and an offset into shared storage. Copying a Tensor shares the data.
+class Tensor {
+ public:
+  Tensor() = default;  // undefined: defined() is false
+  Tensor(Allocator& allocator, const Shape& shape, DType dtype);
+
+  bool defined() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  std::int64_t size(int dimension) const { return shape_[dimension]; }
+  std::int64_t elements() const { return elements_; }
+  DType dtype() const { return dtype_; }
+  std::size_t bytes() const { return static_cast<std::size_t>(elements_) * kernels::size_of(dtype_); }
+  Device device() const { return storage_->device(); }
+  void* raw() const { return storage_ == nullptr ? nullptr : storage_->data() + offset_; }
+
+  /// Typed pointer. Throws InternalError where T is not the tensor's dtype.
+  template <class T>
+  T* data() const {
+    if (dtype_ != kernels::dtype_of<T>) throw_dtype(kernels::dtype_of<T>);
+    return static_cast<T*>(raw());
+  }
+  template <class T>
+  std::span<T> span() const { return {data<T>(), static_cast<std::size_t>(elements_)}; }
+
+  /// The same elements under another shape.
+  Tensor reshape(const Shape& shape) const;
+  /// Elements [begin, begin + shape.elements()) of the flattened tensor.
+  Tensor view(std::int64_t begin, const Shape& shape) const;
+  void fill(float value) const;  // float32 on a CPU
+  void zero() const;
+
+ private:
+  [[noreturn]] void throw_dtype(DType asked) const;
+
+  std::shared_ptr<Storage> storage_;
+  std::size_t offset_ = 0;  // bytes
+  Shape shape_;
+  std::int64_t elements_ = 0;
+  DType dtype_ = DType::kFloat32;
+};
+
+/// Sequences of different lengths, packed: row b holds values[offsets[b] .. offsets[b + 1]).
+struct Ragged {
+  Tensor values;   // [N, ...]
+  Tensor offsets;  // [B + 1] int64
+  std::int64_t rows() const { return offsets.elements() - 1; }
+};
+
+}  // namespace tradewind::runtime
