@@ -28,17 +28,17 @@
 namespace tradewind::kernels {
 
 struct AttentionShape {
-  std::int64_t B;                               // sequences
-  const std::int64_t* q_offsets;                // [B + 1]
-  const std::int64_t* k_offsets;                // [B + 1]
-  const std::int64_t* k_lengths = nullptr;      // [B]
-  std::int64_t max_q, max_k;                    // longest of each
-  std::int64_t H, H_kv, D;                      // H a multiple of H_kv
+  std::int64_t B;                                         // sequences
+  const std::int64_t* q_offsets;                          // [B + 1]
+  const std::int64_t* k_offsets;                          // [B + 1]
+  const std::int64_t* k_lengths = nullptr;                // [B]
+  std::int64_t max_q, max_k;                              // longest of each
+  std::int64_t H, H_kv, D;                                // H a multiple of H_kv
   std::int64_t q_stride, k_stride, v_stride, out_stride;  // elements a row; gradients have the strides of their values
 };
 
 struct AttentionOptions {
-  float scale;           // usually 1 / sqrt(D)
+  float scale;  // usually 1 / sqrt(D)
   bool causal = true;
   std::int64_t window = 0;  // 0: no limit
   const float* bias = nullptr;

@@ -28,9 +28,9 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-#define TRADEWIND_ERROR(Name, code)                                          \
-  class Name : public Error {                                                \
-   public:                                                                   \
+#define TRADEWIND_ERROR(Name, code)                                               \
+  class Name : public Error {                                                     \
+   public:                                                                        \
     explicit Name(const std::string& message) : Error(ExitCode::code, message) {} \
   };
 TRADEWIND_ERROR(ConfigError, kConfig)

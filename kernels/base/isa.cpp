@@ -11,8 +11,7 @@ namespace tradewind::kernels {
 void set_isa(const std::string& isa) {
   if (isa == "auto") return;
   const bool avx512 = isa == "avx512";
-  if (!avx512 && isa != "avx2")
-    throw ConfigError("runtime.isa: \"" + isa + "\" is none of \"auto\", \"avx2\", \"avx512\"");
+  if (!avx512 && isa != "avx2") throw ConfigError("runtime.isa: \"" + isa + "\" is none of \"auto\", \"avx2\", \"avx512\"");
   if ((hwy::SupportedTargets() & (avx512 ? HWY_AVX3 : HWY_AVX2)) == 0)
     throw DeviceError("runtime.isa: this machine has no " + isa + "; set runtime.isa = \"auto\"");
   if (!avx512) hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);

@@ -19,10 +19,10 @@ inline constexpr int kMaxTasks = 8;
 /// Scalars that change every step. Kernels read them through a pointer into device memory (host memory on a CPU), so
 /// that a captured step can be replayed. Written by the trainer between steps.
 struct StepState {
-  std::uint64_t seed = 0;                // of the run; Philox key material
-  std::int64_t step = 0;                 // optimiser step, from 1 in the first update (Adam's t)
-  float learning_rate = 0.0F;            // of this step
-  float gradient_scale = 1.0F;           // clipping factor, applied by the optimiser to every gradient it reads
+  std::uint64_t seed = 0;       // of the run; Philox key material
+  std::int64_t step = 0;        // optimiser step, from 1 in the first update (Adam's t)
+  float learning_rate = 0.0F;   // of this step
+  float gradient_scale = 1.0F;  // clipping factor, applied by the optimiser to every gradient it reads
   float loss_scale[kMaxTasks] = {1, 1, 1, 1, 1, 1, 1, 1};  // task weight / global count of valid targets
 };
 
@@ -51,7 +51,8 @@ template <class T>
 class ScratchArray {
  public:
   ScratchArray(const Launch& launch, std::size_t count)
-      : scratch_(launch.scratch), bytes_(count * sizeof(T)),
+      : scratch_(launch.scratch),
+        bytes_(count * sizeof(T)),
         data_(count == 0 ? nullptr : static_cast<T*>(launch.scratch->acquire(bytes_))) {}
   ~ScratchArray() {
     if (data_ != nullptr) scratch_->release(data_, bytes_);

@@ -87,8 +87,8 @@ TRADEWIND_HOST_DEVICE inline float dropout_scale(std::uint32_t threshold) {
 TRADEWIND_HOST_DEVICE inline std::uint32_t dropout_number(PhiloxKey key, std::uint64_t sample, std::uint32_t position,
                                                           std::uint32_t column) {
   const std::uint32_t r = column % 64;
-  const PhiloxBlock block = philox(key, {{column / 64 * 8 + r % 8, position, static_cast<std::uint32_t>(sample),
-                                          static_cast<std::uint32_t>(sample >> 32)}});
+  const PhiloxBlock block = philox(
+      key, {{column / 64 * 8 + r % 8, position, static_cast<std::uint32_t>(sample), static_cast<std::uint32_t>(sample >> 32)}});
   return (block.w[r % 32 / 8] >> (r / 32 * 16)) & 0xFFFFU;
 }
 

@@ -28,7 +28,9 @@ std::string Shape::text() const {
 }
 
 Storage::Storage(Allocator& allocator, std::size_t bytes)
-    : allocator_(allocator), bytes_(bytes), data_(static_cast<std::byte*>(allocator.acquire(std::max<std::size_t>(bytes, 1)))) {}
+    : allocator_(allocator),
+      bytes_(bytes),
+      data_(static_cast<std::byte*>(allocator.acquire(std::max<std::size_t>(bytes, 1)))) {}
 
 Storage::~Storage() { allocator_.release(data_, std::max<std::size_t>(bytes_, 1)); }
 

@@ -70,6 +70,8 @@ class Tensor {
   DType dtype() const { return dtype_; }
   std::size_t bytes() const { return static_cast<std::size_t>(elements_) * kernels::size_of(dtype_); }
   Device device() const { return storage_->device(); }
+  /// No other Tensor shares the storage: it may be overwritten.
+  bool unique() const { return storage_.use_count() == 1; }
   void* raw() const { return storage_ == nullptr ? nullptr : storage_->data() + offset_; }
 
   /// Typed pointer. Throws InternalError where T is not the tensor's dtype.
@@ -79,7 +81,9 @@ class Tensor {
     return static_cast<T*>(raw());
   }
   template <class T>
-  std::span<T> span() const { return {data<T>(), static_cast<std::size_t>(elements_)}; }
+  std::span<T> span() const {
+    return {data<T>(), static_cast<std::size_t>(elements_)};
+  }
 
   /// The same elements under another shape.
   Tensor reshape(const Shape& shape) const;

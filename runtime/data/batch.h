@@ -21,10 +21,10 @@ namespace tradewind::runtime {
 ///   "slots"     [N] int32     position inside the block (keys random numbers together with "samples")
 struct Batch {
   std::map<std::string, Tensor> fields;
-  std::int64_t samples = 0;     // data-set samples in it
-  std::int64_t tokens = 0;      // rows that are computed on
-  std::int64_t valid = 0;       // targets that count in the loss
-  std::int64_t max_length = 0;  // longest sequence
+  std::int64_t samples = 0;        // data-set samples in it
+  std::int64_t tokens = 0;         // rows that are computed on
+  std::int64_t valid = 0;          // targets that count in the loss
+  std::int64_t max_length = 0;     // longest sequence
   std::int64_t bytes_of_text = 0;  // UTF-8 bytes that the valid targets stand for (bits per byte)
 
   /// Throws InternalError naming the field where it is missing.
@@ -35,7 +35,7 @@ struct Batch {
 struct StepBatch {
   std::uint64_t first_sample = 0;  // running index over all epochs of the step's first sample, all ranks
   std::vector<Batch> micro;
-  std::int64_t valid = 0;   // of this rank, all micro-batches
+  std::int64_t valid = 0;  // of this rank, all micro-batches
   std::int64_t tokens = 0;
   std::int64_t samples = 0;
 };

@@ -1,0 +1,70 @@
+#include "runtime/autograd/tape.h"
+
+#include <algorithm>
+
+#include "kernels/norm.h"
+
+namespace tradewind::runtime {
+
+Variable Tape::constant(Tensor value) const {
+  Variable v;
+  v.state_ = std::make_shared<Variable::State>();
+  v.state_->value = std::move(value);
+  return v;
+}
+
+Variable Tape::variable(Tensor value) const {
+  Variable v = constant(std::move(value));
+  v.state_->needs_gradient = recording_;
+  return v;
+}
+
+Variable Tape::variable(Tensor value, std::initializer_list<const Variable*> inputs) const {
+  Variable v = constant(std::move(value));
+  v.state_->needs_gradient =
+      recording_ && std::ranges::any_of(inputs, [](const Variable* in) { return in->defined() && in->needs_gradient(); });
+  return v;
+}
+
+void Tape::record(std::initializer_list<Parameter*> parameters, std::function<void()> backward) {
+  if (!recording_) return;
+  Node node{.parameters = {}, .backward = std::move(backward)};
+  for (Parameter* p : parameters) {
+    if (p == nullptr) continue;
+    p->add_use();
+    node.parameters.push_back(p);
+  }
+  nodes_.push_back(std::move(node));
+}
+
+std::pair<Tensor, kernels::Write> Tape::gradient_of(const Variable& variable) const {
+  auto& state = *variable.state_;
+  if (state.gradient.defined()) return {state.gradient, kernels::Write::kAccumulate};
+  state.gradient = context_.tensor(state.value.shape(), state.value.dtype());
+  return {state.gradient, kernels::Write::kAssign};
+}
+
+void Tape::contribute(const Variable& variable, Tensor contribution) const {
+  auto& state = *variable.state_;
+  if (!state.needs_gradient) return;
+  if (!state.gradient.defined()) {
+    state.gradient = contribution.reshape(state.value.shape());
+    return;
+  }
+  void* sum = state.gradient.raw();
+  kernels::residual_norm_forward(sum, nullptr, nullptr, nullptr, sum, contribution.raw(), nullptr, nullptr, 1,
+                                 contribution.elements(), {}, {}, {}, context_.launch());
+}
+
+void Tape::backward() {
+  require(recording_, "Tape::backward", "the tape does not record");
+  while (!nodes_.empty()) {
+    Node node = std::move(nodes_.back());
+    nodes_.pop_back();
+    node.backward();
+    for (Parameter* p : node.parameters)
+      if (p->drop_use() && ready_) ready_(*p);
+  }
+}
+
+}  // namespace tradewind::runtime

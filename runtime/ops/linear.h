@@ -1,0 +1,14 @@
+// y = x w^T + bias.
+#pragma once
+
+#include "runtime/autograd/tape.h"
+
+namespace tradewind::runtime {
+
+/// x [N, K], weight [M, K], bias [M] or null; y [N, M].
+Variable linear(Tape& tape, const Variable& x, Parameter& weight, Parameter* bias);
+
+/// One Write for a weight and its bias: where only one of them was touched before, the other is zeroed and both accumulate.
+kernels::Write touch_together(Parameter& weight, Parameter* bias);
+
+}  // namespace tradewind::runtime

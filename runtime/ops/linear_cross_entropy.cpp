@@ -1,0 +1,23 @@
+#include "runtime/ops/linear_cross_entropy.h"
+
+#include "runtime/ops/linear.h"
+
+namespace tradewind::runtime {
+
+RowLosses linear_cross_entropy(Tape& tape, const Variable& x, Parameter& weight, Parameter* bias, const Tensor& targets,
+                               const kernels::LinearCrossEntropyOptions& options) {
+  const std::int64_t N = x.size(0), C = x.size(1), V = weight.shape()[0];
+  Context& context = tape.context();
+  const bool train = tape.recording();
+  RowLosses out{.loss = context.tensor({N}), .nll = context.tensor({N})};
+  const Tensor dx = train ? context.tensor({N, C}) : Tensor();
+  const auto write = train ? touch_together(weight, bias) : kernels::Write::kAssign;
+  kernels::linear_cross_entropy(
+      out.loss.data<float>(), out.nll.data<float>(), nullptr, dx.raw(), train ? weight.gradient().data<float>() : nullptr,
+      train && bias != nullptr ? bias->gradient().data<float>() : nullptr, x.value().raw(), weight.value().raw(),
+      bias == nullptr ? nullptr : bias->value().raw(), targets.data<std::int32_t>(), N, V, C, write, options, context.launch());
+  tape.record({&weight, bias}, [&tape, x, dx] { tape.contribute(x, dx); });
+  return out;
+}
+
+}  // namespace tradewind::runtime

@@ -1,0 +1,59 @@
+#include "runtime/optim/optimizer.h"
+
+namespace tradewind::runtime {
+
+void OptimizerConfig::describe(Fields& f) {
+  f.field("name", name, "How parameters are updated.", {"adamw", "adam", "sgd"});
+  f.field("learning_rate", learning_rate, "Peak rate; [schedule] shapes it over the run.", {.min = 0});
+  f.field("beta1", beta1, "Adam: decay of the gradient's mean.", {.min = 0, .max = 1, .below_max = true});
+  f.field("beta2", beta2, "Adam: decay of the squared gradient's mean.", {.min = 0, .max = 1, .below_max = true});
+  f.field("epsilon", epsilon, "Adam: added to the root of the second moment.", {.min = 0});
+  f.field(
+      "weight_decay", weight_decay,
+      "Decay of matrices and embeddings (not of biases and norms): decoupled in adamw, added to the gradient in adam and sgd.",
+      {.min = 0});
+  f.field("momentum", momentum, "SGD: momentum.", {.min = 0, .max = 1, .below_max = true});
+  f.field("dampening", dampening, "SGD: dampening of the momentum.", {.min = 0, .max = 1});
+  f.field("nesterov", nesterov, "SGD: Nesterov's momentum.");
+}
+
+Optimizer::Optimizer(const OptimizerConfig& config, const ParameterStore& store, Context& context)
+    : config_(config), store_(store) {
+  const auto add = [&](const char* name) {
+    Tensor state = context.tensor(store.values().shape());
+    state.zero();
+    states_.emplace(name, std::move(state));
+  };
+  if (config.name != "sgd") {
+    add("m");
+    add("v");
+  } else if (config.momentum > 0) {
+    add("momentum");
+  }
+}
+
+void Optimizer::update(Context& context) {
+  const auto segments = store_.segments(static_cast<float>(config_.weight_decay));
+  if (segments.empty()) return;
+  auto* parameter = store_.values().data<float>();
+  const auto* gradient = store_.gradients().data<float>();
+  const auto count = static_cast<std::int64_t>(segments.size());
+  if (config_.name == "sgd") {
+    float* momentum = config_.momentum > 0 ? states_.at("momentum").data<float>() : nullptr;
+    kernels::sgd_update(parameter, momentum, gradient, segments.data(), count,
+                        {.momentum = static_cast<float>(config_.momentum),
+                         .dampening = static_cast<float>(config_.dampening),
+                         .nesterov = config_.nesterov},
+                        context.launch());
+    return;
+  }
+  kernels::adam_update(parameter, states_.at("m").data<float>(), states_.at("v").data<float>(), gradient, segments.data(),
+                       count,
+                       {.beta1 = static_cast<float>(config_.beta1),
+                        .beta2 = static_cast<float>(config_.beta2),
+                        .epsilon = static_cast<float>(config_.epsilon),
+                        .decoupled = config_.name == "adamw"},
+                       context.launch());
+}
+
+}  // namespace tradewind::runtime

@@ -1,0 +1,122 @@
+#include "runtime/parallel/parameter_store.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "kernels/base/philox.h"
+
+namespace tradewind::runtime {
+namespace {
+
+std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
+
+/// Two normal numbers of 53-bit uniforms (Box and Muller 1958) for elements 2 i and 2 i + 1.
+void normal_pair(kernels::PhiloxKey key, std::uint64_t i, double& a, double& b) {
+  const auto block = kernels::philox(key, {{static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i >> 32), 0, 0}});
+  const auto uniform = [&](int w) {
+    const std::uint64_t bits = (std::uint64_t{block.w[w]} << 32 | block.w[w + 1]) >> 11;
+    return (static_cast<double>(bits) + 0.5) * 0x1p-53;
+  };
+  const double radius = std::sqrt(-2 * std::log(uniform(0))), angle = 2 * std::numbers::pi * uniform(2);
+  a = radius * std::cos(angle);
+  b = radius * std::sin(angle);
+}
+
+}  // namespace
+
+Parameter& ParameterStore::add(std::string name, const Shape& shape, Init init, bool decay) {
+  require(!values_.defined(), "ParameterStore::add", "the buffers are laid out already");
+  if (find(name) != nullptr) throw InternalError("ParameterStore::add: a second parameter \"" + name + "\"");
+  parameters_.push_back(std::make_unique<Parameter>(std::move(name), shape, init, decay));
+  return *parameters_.back();
+}
+
+Parameter* ParameterStore::find(const std::string& name) const {
+  for (const auto& p : parameters_)
+    if (p->name() == name) return p.get();
+  return nullptr;
+}
+
+std::int64_t ParameterStore::parameter_count() const {
+  std::int64_t n = 0;
+  for (const auto& p : parameters_) n += p->shape().elements();
+  return n;
+}
+
+void ParameterStore::layout(std::int64_t bucket_elements) {
+  std::int64_t at = 0, bucket_begin = 0;
+  const auto close = [&] {
+    at = round_up(at, kBucketAlignment);
+    if (at > bucket_begin) buckets_.push_back({bucket_begin, at});
+    bucket_begin = at;
+  };
+  for (std::size_t i = parameters_.size(); i-- > 0;) {
+    parameters_[i]->begin_ = at;
+    at = round_up(parameters_[i]->end(), kParameterAlignment);
+    const bool block_ends = std::ranges::find(block_starts_, i) != block_starts_.end();
+    if (block_ends && at - bucket_begin >= bucket_elements) close();
+  }
+  close();
+  flat_elements_ = at;
+}
+
+void ParameterStore::allocate(Context& context, std::int64_t bucket_bytes) {
+  require(!values_.defined(), "ParameterStore::allocate", "called twice");
+  layout(bucket_bytes / 4);
+  values_ = context.tensor({flat_elements_});
+  gradients_ = context.tensor({flat_elements_});
+  values_.zero();
+  gradients_.zero();  // the padding stays zero for good
+  for (const auto& p : parameters_) {
+    p->value_ = values_.view(p->begin_, p->shape_);
+    p->gradient_ = gradients_.view(p->begin_, p->shape_);
+  }
+  initialise(context);
+}
+
+void ParameterStore::initialise(Context& context) {
+  for (const auto& p : parameters_) {
+    auto value = p->value_.span<float>();
+    if (p->init_.kind == Init::Kind::kConstant) {
+      std::ranges::fill(value, p->init_.value);
+      continue;
+    }
+    const auto key = kernels::philox_key(context.step_state().seed, purpose_of("init." + p->name_));
+    for (std::size_t i = 0; i < value.size(); i += 2) {
+      double a = 0, b = 0;
+      normal_pair(key, i / 2, a, b);
+      value[i] = static_cast<float>(p->init_.value * a);
+      if (i + 1 < value.size()) value[i + 1] = static_cast<float>(p->init_.value * b);
+    }
+  }
+}
+
+void ParameterStore::begin_step() {
+  for (const auto& p : parameters_) {
+    p->touched_ = false;
+    p->uses_ = 0;
+  }
+}
+
+void ParameterStore::finish_gradients() {
+  for (const auto& p : parameters_)
+    if (!p->touched_) p->gradient_.zero();
+}
+
+std::vector<kernels::Segment> ParameterStore::segments(float weight_decay) const {
+  std::vector<kernels::Segment> out;
+  for (std::size_t i = parameters_.size(); i-- > 0;) {
+    const auto& p = *parameters_[i];
+    if (!p.touched_) continue;
+    const kernels::Segment s{.begin = p.begin(), .end = p.end(), .weight_decay = p.decay() ? weight_decay : 0.0F};
+    // The gap between neighbours is padding of zeros with zero gradients: updating it changes nothing.
+    if (!out.empty() && out.back().weight_decay == s.weight_decay && s.begin - out.back().end < kParameterAlignment)
+      out.back().end = s.end;
+    else
+      out.push_back(s);
+  }
+  return out;
+}
+
+}  // namespace tradewind::runtime

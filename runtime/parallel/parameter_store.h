@@ -1,0 +1,113 @@
+// Parameters of a model in flat buffers.
+//
+// All parameters live in one float32 buffer, their gradients in another with the same layout: buckets in reverse order of
+// registration (the order in which backward finishes them), ending at block boundaries, each parameter on a 64-byte boundary,
+// each bucket padded to a multiple of kBucketAlignment elements for reduce-scatter. The layout is a pure function of the
+// registrations, so it is the same on every rank. Clipping, optimiser, collectives and checkpoint work on ranges.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/optimizer.h"
+#include "runtime/core/context.h"
+#include "runtime/core/tensor.h"
+
+namespace tradewind::runtime {
+
+/// How a parameter starts. Normal numbers are drawn by Philox keyed by (seed, name, index): the same on any rank count.
+struct Init {
+  enum class Kind : std::uint8_t { kConstant, kNormal } kind = Kind::kConstant;
+  float value = 0.0F;  // the constant, or the standard deviation around 0
+  static Init constant(float value) { return {Kind::kConstant, value}; }
+  static Init normal(float deviation) { return {Kind::kNormal, deviation}; }
+};
+
+class Parameter {
+ public:
+  Parameter(std::string name, Shape shape, Init init, bool decay)
+      : name_(std::move(name)), shape_(shape), init_(init), decay_(decay) {}
+
+  const std::string& name() const { return name_; }  // dotted: "blocks.3.attention.qkv.weight"
+  const Shape& shape() const { return shape_; }
+  const Init& init() const { return init_; }
+  bool decay() const { return decay_; }          // weight decay applies: matrices and embeddings
+  std::int64_t begin() const { return begin_; }  // element of the flat buffers
+  std::int64_t end() const { return begin_ + shape_.elements(); }
+  const Tensor& value() const { return value_; }
+  const Tensor& gradient() const { return gradient_; }
+
+  /// How an op writes the gradient: assign at the first touch of a step, accumulate after. Marks the touch.
+  kernels::Write touch() {
+    const auto write = touched_ ? kernels::Write::kAccumulate : kernels::Write::kAssign;
+    touched_ = true;
+    return write;
+  }
+  bool touched() const { return touched_; }
+
+  void add_use() { ++uses_; }
+  bool drop_use() { return --uses_ == 0; }  // true: its gradient is final
+
+ private:
+  friend class ParameterStore;
+  std::string name_;
+  Shape shape_;
+  Init init_;
+  bool decay_;
+  std::int64_t begin_ = 0;
+  Tensor value_, gradient_;
+  bool touched_ = false;
+  int uses_ = 0;
+};
+
+/// Elements [begin, end) of the flat buffers, reduced as one.
+struct Bucket {
+  std::int64_t begin, end;
+};
+
+class ParameterStore {
+ public:
+  static constexpr std::int64_t kParameterAlignment = 16;  // elements: 64 bytes
+  static constexpr std::int64_t kBucketAlignment = 1024;
+
+  ParameterStore() = default;
+  ParameterStore(const ParameterStore&) = delete;
+  ParameterStore& operator=(const ParameterStore&) = delete;
+
+  /// Throws InternalError for a name that is taken, or after `allocate`.
+  Parameter& add(std::string name, const Shape& shape, Init init, bool decay);
+  /// What follows starts a new block: a bucket may end here once it holds `bucket_bytes`.
+  void begin_block() { block_starts_.push_back(parameters_.size()); }
+
+  /// Lays out and fills the buffers.
+  void allocate(Context& context, std::int64_t bucket_bytes = std::int64_t{25} << 20);
+
+  const std::vector<std::unique_ptr<Parameter>>& parameters() const { return parameters_; }  // in order of registration
+  Parameter* find(const std::string& name) const;
+  std::int64_t parameter_count() const;  // without padding
+  const Tensor& values() const { return values_; }
+  const Tensor& gradients() const { return gradients_; }
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+
+  /// Nothing has a gradient yet.
+  void begin_step();
+  /// Zeroes the gradients of parameters that no op touched in this step; they are neither updated nor decayed.
+  void finish_gradients();
+  /// The ranges to update in this step, by their weight decay. Adjacent ranges are merged.
+  std::vector<kernels::Segment> segments(float weight_decay) const;
+
+ private:
+  void layout(std::int64_t bucket_elements);
+  void initialise(Context& context);
+
+  std::vector<std::unique_ptr<Parameter>> parameters_;
+  std::vector<std::size_t> block_starts_;
+  std::vector<Bucket> buckets_;
+  Tensor values_, gradients_;
+  std::int64_t flat_elements_ = 0;
+};
+
+}  // namespace tradewind::runtime

@@ -1,0 +1,38 @@
+#include "runtime/train/evaluator.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+namespace tradewind::runtime {
+
+Evaluation evaluate(Context& context, Task& task, const Dataset& data, std::int64_t batch, std::int64_t max_batches,
+                    const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::int64_t all = data.samples_per_epoch();
+  const std::int64_t samples = max_batches > 0 ? std::min(all, max_batches * batch) : all;
+  Evaluation out;
+  double nll = 0;
+  std::int64_t bytes = 0;
+  for (std::int64_t begin = 0; begin < samples; begin += batch) {
+    std::vector<SampleRef> refs;
+    for (std::int64_t i = begin; i < std::min(samples, begin + batch); ++i)
+      refs.push_back({.running = static_cast<std::uint64_t>(i), .epoch = 0, .index = i});
+    const Batch rows = data.collate(refs);
+    Tape tape(context, false);
+    nll += task.forward(tape, rows).nll;
+    out.targets += rows.valid;
+    bytes += rows.bytes_of_text;
+    if (progress) progress(std::min(samples, begin + batch), samples);
+  }
+  if (out.targets == 0) throw DataError("evaluating: the data set holds no target that counts");
+  out.loss = nll / static_cast<double>(out.targets);
+  out.perplexity = std::exp(out.loss);
+  if (bytes > 0) out.bits_per_byte = nll / std::numbers::ln2 / static_cast<double>(bytes);
+  out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return out;
+}
+
+}  // namespace tradewind::runtime
