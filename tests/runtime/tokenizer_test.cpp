@@ -1,10 +1,10 @@
 #include "runtime/text/tokenizer.h"
 
 #include <boost/test/unit_test.hpp>
-#include <functional>
 
 #include "kernels/base/error.h"
 #include "runtime/text/utf8.h"
+#include "tests/support/throws.h"
 
 using namespace tradewind;
 using namespace tradewind::runtime;
@@ -13,16 +13,6 @@ namespace {
 
 std::unique_ptr<Tokenizer> chars_of(std::string_view text, bool end_of_text = false) {
   return make_char_tokenizer(distinct_characters({&text, 1}), end_of_text);
-}
-
-void check_throws(const std::function<void()>& action, const std::vector<std::string>& parts) {
-  try {
-    action();
-    BOOST_ERROR("no DataError");
-  } catch (const DataError& error) {
-    for (const std::string& part : parts)
-      BOOST_CHECK_MESSAGE(std::string(error.what()).find(part) != std::string::npos, error.what() << " lacks: " << part);
-  }
 }
 
 }  // namespace
@@ -55,12 +45,13 @@ BOOST_AUTO_TEST_CASE(end_of_text_is_the_last_id_and_stands_for_nothing) {
 
 BOOST_AUTO_TEST_CASE(unknown_character_names_itself_and_its_place) {
   const auto tokenizer = chars_of("abc\né");
-  check_throws([&] { tokenizer->encode("ab\ncé€"); }, {"\"€\"", "U+20AC", "byte 6", "line 2, column 3", "\"byte\""});
-  check_throws([&] { tokenizer->encode("a\rb"); }, {"U+000D", "byte 1"});
-  check_throws([&] { tokenizer->encode("a\xC3("); }, {"0xC3", "byte 1", "UTF-8"});
-  check_throws([&] { tokenizer->bytes(5); }, {"no token 5", "0 to 4"});
-  check_throws([&] { tokenizer->bytes(-1); }, {"no token -1"});
-  check_throws([&] { make_byte_tokenizer()->bytes(257); }, {"no token 257"});
+  tests::check_throws<DataError>([&] { tokenizer->encode("ab\ncé€"); },
+                                 {"\"€\"", "U+20AC", "byte 6", "line 2, column 3", "\"byte\""});
+  tests::check_throws<DataError>([&] { tokenizer->encode("a\rb"); }, {"U+000D", "byte 1"});
+  tests::check_throws<DataError>([&] { tokenizer->encode("a\xC3("); }, {"0xC3", "byte 1", "UTF-8"});
+  tests::check_throws<DataError>([&] { tokenizer->bytes(5); }, {"no token 5", "0 to 4"});
+  tests::check_throws<DataError>([&] { tokenizer->bytes(-1); }, {"no token -1"});
+  tests::check_throws<DataError>([&] { make_byte_tokenizer()->bytes(257); }, {"no token 257"});
 }
 
 BOOST_AUTO_TEST_CASE(byte_tokens_are_the_bytes) {
@@ -86,7 +77,7 @@ BOOST_AUTO_TEST_CASE(json_brings_the_same_tokenizer_back) {
 
 BOOST_AUTO_TEST_CASE(bad_json_is_refused) {
   const auto refuse = [](const char* text, const std::string& part) {
-    check_throws([&] { Tokenizer::from_json(nlohmann::json::parse(text)); }, {part});
+    tests::check_throws<DataError>([&] { Tokenizer::from_json(nlohmann::json::parse(text)); }, {part});
   };
   refuse("[]", "object");
   refuse("{}", "type");
