@@ -1,0 +1,28 @@
+#include "models/registry.h"
+
+#include "models/language/gpt.h"
+#include "runtime/config/config.h"
+
+namespace tradewind::models {
+
+const ModelEntry& Registry::find(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const auto& entry : entries_) {
+    if (entry.name == name) return entry;
+    names.push_back(entry.name);
+  }
+  const auto near = runtime::did_you_mean(name, names);
+  std::string known;
+  for (const auto& n : names) known += (known.empty() ? "\"" : ", \"") + n + "\"";
+  throw ConfigError("model.name: there is no model \"" + name + "\"" +
+                    (near.empty() ? "; there are " + known : "; did you mean \"" + near + "\"?"));
+}
+
+Registry builtin_registry() {
+  Registry registry;
+  registry.add({"gpt", "Causal language model (GPT-2's layout, or with rotary positions, RMS norm, gated feed-forward).",
+                [] { return std::make_unique<GptConfig>(); }});
+  return registry;
+}
+
+}  // namespace tradewind::models
