@@ -1,0 +1,219 @@
+#include "kernels/linear.h"
+
+#include "kernels/base/error.h"
+#include "tests/support/oracle.h"
+#include "tests/support/safetensors.h"
+
+using namespace tradewind;
+using namespace tradewind::kernels;
+using namespace tradewind::tests;
+
+namespace {
+
+double activate(double x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone: return x;
+    case Activation::kRelu: return x > 0 ? x : 0;
+    case Activation::kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+    case Activation::kGeluExact: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::kSilu: return x / (1 + std::exp(-x));
+  }
+  return NAN;
+}
+
+// float64 meaning of the three products, over strided rows. Padding between rows is not touched.
+struct Oracle {
+  std::int64_t M, N, K, ldx, ldy;
+  std::vector<double> forward(const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& bias,
+                              std::vector<double> y, Activation activation) const {
+    for (std::int64_t m = 0; m < M; ++m)
+      for (std::int64_t n = 0; n < N; ++n) {
+        double sum = bias.empty() ? 0 : bias[n];
+        for (std::int64_t k = 0; k < K; ++k) sum += x[m * ldx + k] * w[n * K + k];
+        y[m * ldy + n] = activate(sum, activation);
+      }
+    return y;
+  }
+  std::vector<double> input(const std::vector<double>& dy, const std::vector<double>& w, std::vector<double> dx,
+                            bool add) const {
+    for (std::int64_t m = 0; m < M; ++m)
+      for (std::int64_t k = 0; k < K; ++k) {
+        double sum = add ? dx[m * ldx + k] : 0;
+        for (std::int64_t n = 0; n < N; ++n) sum += dy[m * ldy + n] * w[n * K + k];
+        dx[m * ldx + k] = sum;
+      }
+    return dx;
+  }
+  std::vector<double> weight(const std::vector<double>& dy, const std::vector<double>& x, std::vector<double> dw,
+                             bool add) const {
+    for (std::int64_t n = 0; n < N; ++n)
+      for (std::int64_t k = 0; k < K; ++k) {
+        double sum = add ? dw[n * K + k] : 0;
+        for (std::int64_t m = 0; m < M; ++m) sum += dy[m * ldy + n] * x[m * ldx + k];
+        dw[n * K + k] = sum;
+      }
+    return dw;
+  }
+  std::vector<double> bias(const std::vector<double>& dy, std::vector<double> db, bool add) const {
+    for (std::int64_t n = 0; n < N; ++n) {
+      double sum = add ? db[n] : 0;
+      for (std::int64_t m = 0; m < M; ++m) sum += dy[m * ldy + n];
+      db[n] = sum;
+    }
+    return db;
+  }
+};
+
+Launch with_threads(int threads) {
+  Launch launch;
+  launch.threads = threads;
+  return launch;
+}
+
+constexpr double kTolerance = 3e-6;
+constexpr std::int64_t kShapes[][3] = {{1, 1, 1},    {7, 5, 3},  {64, 65, 100}, {100, 7, 64},
+                                       {1, 100, 65}, {65, 1, 7}, {1100, 33, 20}};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(forward_matches_float64) {
+  for (const auto& [M, N, K] : kShapes)
+    for (const int threads : {1, 2, 3})
+      for (const std::int64_t pad : {0, 3})
+        for (const bool with_bias : {false, true}) {
+          const LinearShape shape{M, N, K, pad ? K + pad : 0, pad ? N + pad : 0};
+          const Oracle oracle{M, N, K, K + pad, N + pad};
+          const auto x = random_values(M * (K + pad), 1), w = random_values(N * K, 2), b = random_values(N, 3),
+                     before = random_values(M * (N + pad), 4);
+          auto y = before;
+          linear_forward(y.data(), nullptr, x.data(), w.data(), with_bias ? b.data() : nullptr, shape, {},
+                         with_threads(threads));
+          check_close("y", y,
+                      oracle.forward(widen(x), widen(w), with_bias ? widen(b) : std::vector<double>{}, widen(before),
+                                     Activation::kNone),
+                      kTolerance);
+        }
+}
+
+BOOST_AUTO_TEST_CASE(forward_applies_the_activation_and_keeps_what_was_before_it) {
+  for (const auto activation :
+       {Activation::kNone, Activation::kRelu, Activation::kGeluTanh, Activation::kGeluExact, Activation::kSilu})
+    for (const auto& [M, N, K] : kShapes)
+      for (const std::int64_t pad : {0, 3})
+        for (const bool keep : {false, true}) {
+          const LinearShape shape{M, N, K, K + pad, N + pad};
+          const Oracle oracle{M, N, K, K + pad, N + pad};
+          const auto x = random_values(M * (K + pad), 1), w = random_values(N * K, 2), b = random_values(N, 3),
+                     before = random_values(M * (N + pad), 4);
+          auto y = before, pre = before;
+          linear_forward(y.data(), keep ? pre.data() : nullptr, x.data(), w.data(), b.data(), shape, {.activation = activation},
+                         with_threads(2));
+          check_close("y", y, oracle.forward(widen(x), widen(w), widen(b), widen(before), activation), kTolerance);
+          if (keep)
+            check_close("pre", pre, oracle.forward(widen(x), widen(w), widen(b), widen(before), Activation::kNone), kTolerance);
+        }
+}
+
+BOOST_AUTO_TEST_CASE(gradients_match_float64) {
+  for (const auto& [M, N, K] : kShapes)
+    for (const int threads : {1, 2, 3})
+      for (const std::int64_t pad : {0, 3})
+        for (const Write write : {Write::kAssign, Write::kAccumulate}) {
+          const bool add = write == Write::kAccumulate;
+          const LinearShape shape{M, N, K, K + pad, N + pad};
+          const Oracle oracle{M, N, K, K + pad, N + pad};
+          const auto x = random_values(M * (K + pad), 1), w = random_values(N * K, 2), dy = random_values(M * (N + pad), 3);
+          auto dx = random_values(M * (K + pad), 4), dw = random_values(N * K, 5), db = random_values(N, 6);
+          const auto want_dx = oracle.input(widen(dy), widen(w), widen(dx), add);
+          const auto want_dw = oracle.weight(widen(dy), widen(x), widen(dw), add);
+          const auto want_db = oracle.bias(widen(dy), widen(db), add);
+          linear_backward_input(dx.data(), dy.data(), w.data(), shape, write, {}, with_threads(threads));
+          linear_backward_weight(dw.data(), db.data(), dy.data(), x.data(), shape, write, {}, with_threads(threads));
+          check_close("dx", dx, want_dx, kTolerance);
+          check_close("dw", dw, want_dw, kTolerance);
+          check_close("dbias", db, want_db, kTolerance);
+        }
+}
+
+BOOST_AUTO_TEST_CASE(analytic_gradients_match_numeric_ones) {
+  const std::int64_t M = 4, N = 3, K = 5;
+  const Oracle oracle{M, N, K, K, N};
+  auto x = widen(random_values(M * K, 1)), w = widen(random_values(N * K, 2)), b = widen(random_values(N, 3));
+  const auto dy = widen(random_values(M * N, 4));
+  const auto loss = [&] {
+    const auto y = oracle.forward(x, w, b, std::vector<double>(M * N), Activation::kNone);
+    double sum = 0;
+    for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+    return sum;
+  };
+  check_close("dx", oracle.input(dy, w, std::vector<double>(M * K), false), numeric_gradient(x, loss), 1e-8);
+  check_close("dw", oracle.weight(dy, x, std::vector<double>(N * K), false), numeric_gradient(w, loss), 1e-8);
+  check_close("dbias", oracle.bias(dy, std::vector<double>(N), false), numeric_gradient(b, loss), 1e-8);
+}
+
+BOOST_AUTO_TEST_CASE(equal_threads_give_equal_bits) {
+  const LinearShape shape{1000, 70, 130};
+  const auto x = random_values(1000 * 130, 1), w = random_values(70 * 130, 2), b = random_values(70, 3),
+             dy = random_values(1000 * 70, 4);
+  for (const int threads : {1, 2, 3}) {
+    std::vector<float> first;
+    for (int run = 0; run < 5; ++run) {
+      std::vector<float> all(1000 * 70 + 1000 * 130 + 70 * 130 + 70);
+      float *y = all.data(), *dx = y + 1000 * 70, *dw = dx + 1000 * 130, *db = dw + 70 * 130;
+      linear_forward(y, nullptr, x.data(), w.data(), b.data(), shape, {}, with_threads(threads));
+      linear_backward_input(dx, dy.data(), w.data(), shape, Write::kAssign, {}, with_threads(threads));
+      linear_backward_weight(dw, db, dy.data(), x.data(), shape, Write::kAssign, {}, with_threads(threads));
+      if (run == 0) first = all;
+      BOOST_CHECK(all == first);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(no_rows_give_zero_weight_gradients) {
+  const LinearShape shape{0, 3, 2};
+  std::vector<float> dw(6, 7.0F), db(3, 7.0F);
+  linear_forward(nullptr, nullptr, nullptr, nullptr, nullptr, shape, {}, {});
+  linear_backward_weight(dw.data(), db.data(), nullptr, nullptr, shape, Write::kAccumulate, {}, {});
+  BOOST_CHECK(dw == std::vector<float>(6, 7.0F) && db == std::vector<float>(3, 7.0F));
+  linear_backward_weight(dw.data(), db.data(), nullptr, nullptr, shape, Write::kAssign, {}, {});
+  BOOST_CHECK(dw == std::vector<float>(6, 0.0F) && db == std::vector<float>(3, 0.0F));
+}
+
+BOOST_AUTO_TEST_CASE(golden_values) {
+  const GoldenTensors golden(golden_path("layers/linear.safetensors"));
+  const LinearShape shape{10, 7, 12};
+  std::vector<float> y(70), dx(120), dw(84), db(7);
+  linear_forward(y.data(), nullptr, golden.values("x").data(), golden.values("weight").data(), golden.values("bias").data(),
+                 shape, {}, {});
+  linear_backward_input(dx.data(), golden.values("grad_out").data(), golden.values("weight").data(), shape, Write::kAssign, {},
+                        {});
+  linear_backward_weight(dw.data(), db.data(), golden.values("grad_out").data(), golden.values("x").data(), shape,
+                         Write::kAssign, {}, {});
+  check_close("out", y, golden.values("out"), 1e-6);
+  check_close("grad_x", dx, golden.values("grad_x"), 1e-6);
+  check_close("grad_weight", dw, golden.values("grad_weight"), 1e-6);
+  check_close("grad_bias", db, golden.values("grad_bias"), 1e-6);
+}
+
+BOOST_AUTO_TEST_CASE(bad_arguments_throw) {
+  std::vector<float> a(64), b(64), c(64);
+  const Launch launch;
+  BOOST_CHECK_THROW(linear_forward(a.data(), nullptr, b.data(), c.data(), nullptr, {2, 0, 3}, {}, launch), InternalError);
+  BOOST_CHECK_THROW(linear_forward(a.data(), nullptr, b.data(), c.data(), nullptr, {-1, 2, 3}, {}, launch), InternalError);
+  BOOST_CHECK_THROW(linear_forward(a.data(), nullptr, b.data(), c.data(), nullptr, {2, 2, 3, 2, 0}, {}, launch), InternalError);
+  BOOST_CHECK_THROW(linear_forward(a.data(), nullptr, b.data(), c.data(), nullptr, {2, 2, 3, 0, 1}, {}, launch), InternalError);
+  BOOST_CHECK_THROW(linear_forward(nullptr, nullptr, b.data(), c.data(), nullptr, {2, 2, 3}, {}, launch), InternalError);
+  BOOST_CHECK_THROW(linear_forward(a.data(), nullptr, a.data(), c.data(), nullptr, {2, 2, 3}, {}, launch), InternalError);
+  BOOST_CHECK_THROW(
+      linear_forward(a.data(), nullptr, b.data(), c.data(), nullptr, {2, 2, 3}, {.dtype = DType::kBFloat16}, launch),
+      DeviceError);
+  BOOST_CHECK_THROW(linear_backward_input(a.data(), nullptr, c.data(), {2, 2, 3}, Write::kAssign, {}, launch), InternalError);
+  BOOST_CHECK_THROW(linear_backward_weight(nullptr, nullptr, b.data(), c.data(), {2, 2, 3}, Write::kAssign, {}, launch),
+                    InternalError);
+  if (!kHasCuda) {
+    Launch cuda;
+    cuda.device.type = DeviceType::kCuda;
+    BOOST_CHECK_THROW(linear_forward(a.data(), nullptr, b.data(), c.data(), nullptr, {2, 2, 3}, {}, cuda), DeviceError);
+  }
+}
