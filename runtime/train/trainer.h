@@ -1,0 +1,137 @@
+// The training loop: whole optimiser steps, evaluation, checkpoints, resuming.
+//
+// A step: the prefetcher hands over every micro-batch of the step with its counts; the gradient of
+//   sum over all ranks and micro-batches of loss / global count of valid targets
+// is accumulated; clipping by the global norm, then the update. Everything that the next step depends on is in the
+// checkpoint, so a run that was stopped anywhere continues with the same bits (same build, threads and instruction set).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/optim/optimizer.h"
+#include "runtime/optim/schedule.h"
+#include "runtime/train/evaluator.h"
+#include "runtime/train/task.h"
+
+namespace tradewind::runtime {
+
+struct TrainConfig {
+  std::int64_t steps = 1000;
+  std::int64_t batch = 12;
+  std::int64_t micro_batch = 0;
+  double clip = 1.0;
+  std::int64_t max_bad_steps = 10;
+  void describe(Fields& f);
+};
+
+struct EvaluateConfig {
+  std::int64_t every = 0;
+  std::int64_t batch = 0;
+  std::int64_t batches = 0;
+  std::int64_t patience = 0;
+  void describe(Fields& f);
+};
+
+struct CheckpointConfig {
+  std::int64_t every = 0;
+  std::int64_t keep_last = 2;
+  bool keep_best = true;
+  void describe(Fields& f);
+};
+
+struct TrainerConfig {
+  TrainConfig train;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  EvaluateConfig evaluate;
+  CheckpointConfig checkpoint;
+  std::uint64_t seed = 1;
+  nlohmann::json extra;  // goes into every checkpoint's state as "run": config, tokenizer, data checksum, ...
+};
+
+struct StepReport {
+  std::int64_t step = 0, steps = 0;
+  double loss = 0;  // mean over the step's valid targets
+  double learning_rate = 0;
+  double gradient_norm = 0;  // before clipping
+  double seconds = 0;        // of this step
+  double total_seconds = 0;  // of the run, earlier sessions included
+  std::int64_t tokens = 0, samples = 0;
+  bool skipped = false;  // a gradient was not finite: nothing was updated
+};
+
+enum class Phase : std::uint8_t { kTraining, kEvaluating, kSaving };
+
+/// Who watches the loop: progress line, metrics file, signals.
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void on_step(const StepReport&) {}
+  virtual void on_evaluation(std::int64_t /*step*/, const Evaluation&, bool /*best*/) {}
+  virtual void on_checkpoint(std::int64_t /*step*/) {}
+  virtual void on_phase(Phase, std::int64_t /*done*/, std::int64_t /*total*/) {}
+  virtual void on_warning(const std::string&) {}
+  /// Asked at every step boundary.
+  virtual bool stop_requested() { return false; }
+};
+
+struct TrainOutcome {
+  enum class Reason : std::uint8_t { kFinished, kEarlyStopped, kStopped } reason = Reason::kFinished;
+  std::int64_t step = 0;
+  double last_loss = 0;
+  std::optional<Evaluation> last_evaluation;
+  double best_loss = 0;  // of evaluations; 0 where there was none
+  std::int64_t best_step = 0;
+};
+
+class Trainer {
+ public:
+  /// The task's parameters are allocated. `validation` may be null. Throws ConfigError where the numbers do not fit together.
+  Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Dataset* validation,
+          const TrainerConfig& config, std::filesystem::path checkpoints, TrainObserver& observer);
+
+  /// Continues from a checkpoint: parameters, optimiser, data position, best so far.
+  void restore(const Checkpoint& checkpoint);
+
+  /// Trains to the end, to an early stop, or to a request to stop; a checkpoint is written in each case.
+  TrainOutcome run();
+
+  std::int64_t step() const { return step_; }
+
+ private:
+  struct Progress;
+  StepReport train_step(StepBatch& batch);
+  bool update(StepReport& report);
+  bool evaluate_now(TrainOutcome& outcome);
+  void save();
+  CheckpointContents contents() const;
+
+  Context& context_;
+  Communicator& communicator_;
+  Task& task_;
+  const Dataset& train_;
+  const Dataset* validation_;
+  TrainerConfig config_;
+  TrainObserver& observer_;
+  Optimizer optimizer_;
+  CheckpointWriter writer_;
+  std::int64_t step_ = 0;
+  std::int64_t last_saved_ = -1;
+  std::int64_t bad_steps_ = 0;  // in a row
+  double seconds_ = 0;
+  double last_loss_ = 0;
+  double best_loss_ = 0;
+  std::int64_t best_step_ = 0;  // 0: no evaluation yet
+  std::int64_t evaluations_without_gain_ = 0;
+};
+
+/// Loads the parameters of `store` from a checkpoint. Throws CheckpointError naming the tensor that is missing or differs in
+/// shape.
+void load_parameters(const ParameterStore& store, const Checkpoint& checkpoint);
+
+}  // namespace tradewind::runtime
