@@ -5,6 +5,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/launch.h"
+#include "kernels/base/philox.h"
 
 namespace tradewind::kernels {
 
@@ -17,6 +18,14 @@ inline void require_float32_on_cpu(const char* op, const Launch& launch, DType d
   if (launch.device.type == DeviceType::kCpu && dtype != DType::kFloat32)
     throw DeviceError(std::string(op) + ": the CPU kernel computes in float32 and was given " + name_of(dtype) +
                       "; set precision = \"float32\"");
+}
+
+/// Arguments of every op that drops out: p in [0, 1); where p > 0 the row keys and the run's seed.
+inline void require_dropout(const char* op, const Dropout& dropout, const RowKeys& keys, const Launch& launch) {
+  require(dropout.p >= 0.0F && dropout_threshold(dropout.p) < 65536U, op, "the probability of dropout must be in [0, 1)");
+  if (dropout_threshold(dropout.p) == 0) return;
+  require(keys.sample != nullptr && keys.position != nullptr, op, "dropout needs the sample and position of each row");
+  require(launch.step != nullptr, op, "dropout needs the seed of the run, launch.step");
 }
 
 }  // namespace tradewind::kernels
