@@ -51,6 +51,7 @@ struct TrainerConfig {
   EvaluateConfig evaluate;
   CheckpointConfig checkpoint;
   std::uint64_t seed = 1;
+  bool shuffle = true;
   nlohmann::json extra;  // goes into every checkpoint's state as "run": config, tokenizer, data checksum, ...
 };
 
