@@ -35,8 +35,8 @@ void add_bias(float* HWY_RESTRICT y, const float* HWY_RESTRICT bias, std::int64_
 }
 
 // sum[n] += sum over rows of x[m, n]
-void add_column_sums(float* HWY_RESTRICT sum, const float* HWY_RESTRICT x, std::int64_t rows, std::int64_t N,
-                     std::int64_t ldx) {
+void column_sums_of_rows(float* HWY_RESTRICT sum, const float* HWY_RESTRICT x, std::int64_t rows, std::int64_t N,
+                         std::int64_t ldx) {
   constexpr std::int64_t kSumRows = 64;
   const hn::ScalableTag<float> d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
@@ -79,7 +79,7 @@ namespace tradewind::kernels::cpu {
 namespace {
 
 HWY_EXPORT(add_bias);
-HWY_EXPORT(add_column_sums);
+HWY_EXPORT(column_sums_of_rows);
 
 constexpr std::int64_t kChunkRows = 512;
 constexpr std::int64_t kChunkElements = std::int64_t{1} << 20;  // of y: 4 MiB
@@ -90,7 +90,7 @@ void column_sums(float* sum, const float* x, const LinearShape& s, Write write, 
   const ScratchArray<float> partial(launch, parts * N);
   std::fill_n(partial.get(), parts * N, 0.0F);
   parallel_ranges(s.M, grain, launch.threads, [&](std::int64_t begin, std::int64_t end, int thread) {
-    HWY_DYNAMIC_DISPATCH(add_column_sums)(partial.get() + thread * s.N, x + begin * s.ldy, end - begin, s.N, s.ldy);
+    add_column_sums(partial.get() + thread * s.N, x + begin * s.ldy, end - begin, s.N, s.ldy);
   });
   for (std::size_t n = 0; n < N; ++n) {
     float total = partial[n];
@@ -100,6 +100,10 @@ void column_sums(float* sum, const float* x, const LinearShape& s, Write write, 
 }
 
 }  // namespace
+
+void add_column_sums(float* sum, const float* x, std::int64_t rows, std::int64_t N, std::int64_t ldx) {
+  HWY_DYNAMIC_DISPATCH(column_sums_of_rows)(sum, x, rows, N, ldx);
+}
 
 void linear_forward(float* y, float* pre, const float* x, const float* w, const float* bias, const LinearShape& s,
                     Activation activation, const Launch& launch) {
