@@ -25,6 +25,8 @@ template <class D, class T = hn::TFromD<D>>
 HWY_INLINE hn::Vec<D> load_n(D d, const T* p, std::size_t count) {
 #if HWY_TARGET <= HWY_AVX2
   return hn::MaskedLoad(hn::FirstN(d, count), d, p);
+#elif HWY_TARGET == HWY_SCALAR
+  return count != 0 ? hn::LoadU(d, p) : hn::Zero(d);
 #else
   HWY_ALIGN T lanes[hn::MaxLanes(d)] = {};
   std::memcpy(lanes, p, count * sizeof(T));
@@ -37,6 +39,8 @@ template <class D, class T = hn::TFromD<D>>
 HWY_INLINE void store_n(hn::Vec<D> v, D d, T* p, std::size_t count) {
 #if HWY_TARGET <= HWY_AVX2
   hn::BlendedStore(v, hn::FirstN(d, count), d, p);
+#elif HWY_TARGET == HWY_SCALAR
+  if (count != 0) hn::StoreU(v, d, p);
 #else
   HWY_ALIGN T lanes[hn::MaxLanes(d)];
   hn::Store(v, d, lanes);

@@ -9,7 +9,8 @@
 
 namespace tradewind::tests {
 
-/// Calls body("AVX3"), body("AVX2"), body("EMU128") as far as they are there; EMU128 stands for the plain C++ fallback, with Highway's dispatch held to that target.
+/// Calls body("AVX3"), body("AVX2"), body("EMU128") as far as they are there, with Highway's dispatch held to that target.
+/// EMU128 stands for the plain C++ fallback.
 inline void on_every_target(const std::function<void(const std::string&)>& body) {
   for (std::int64_t left = hwy::SupportedTargets() & (HWY_AVX3 | HWY_AVX2 | HWY_EMU128); left != 0; left &= left - 1) {
     const std::int64_t one = left & -left;
