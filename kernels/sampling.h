@@ -1,11 +1,12 @@
 // Choosing the next token from logits: temperature, top-k and top-p (nucleus, Holtzman et al. 2020), or greedy.
 //
-// logits [N, V] float32, next [N] int32. temperature 0 takes the largest logit (ties: the smallest id). Otherwise logits are
-// divided by the temperature; the top_k largest are kept (0: all; ties with the k-th by smaller id); of these, in descending
-// order, the shortest prefix whose probability reaches top_p (1: all); one is drawn by inverting the cumulative sum in that
-// order (descending logit, then id) with the number of philox(philox_key(step->seed, purpose)) at counter
-// {0, position, low, high word of sample}: so a row's choice does not depend on the batch around it.
-// A NaN among the logits, or a row without a finite one, throws DataError with the row.
+// logits [N, V] float32, next [N] int32. temperature 0 takes the largest logit (ties: the smallest id); step and keys are not
+// read then. Otherwise logits are divided by the temperature; the top_k largest are kept (0: all; ties with the k-th by smaller
+// id); of these, in descending order (then by id), the shortest prefix is kept whose share of their probability reaches top_p
+// (1: all); one is drawn by inverting the cumulative sum of the prefix in that order with a uniform number of 53 bits, the high
+// bits of w[0] 2^32 + w[1] of philox(philox_key(step->seed, purpose)) at counter {0, position, low, high word of sample}: so a
+// row's choice does not depend on the batch around it. Sums are float64.
+// -infinity is never drawn. A NaN or +infinity among the logits, or a row without a finite one, throws DataError with the row.
 #pragma once
 
 #include <cstdint>

@@ -52,8 +52,8 @@ void cross_entropy_rows(float* z, const CrossEntropyProblem& p, std::int64_t beg
     const float most = vec::row_max(z, p.V);
     const double mean = s != 0 ? vec::row_sum(z, p.V) / static_cast<double>(p.V) : 0.0;
     const double z_t = ignored ? 0.0 : z[t];
-    const float sum = gradient ? vec::row_exp_sum<true>(z, z, p.V, most) : vec::row_exp_sum<false>(z, z, p.V, most);
-    const double lse = most + std::log(static_cast<double>(sum));
+    const double sum = gradient ? vec::row_exp_sum<true>(z, z, p.V, most) : vec::row_exp_sum<false>(z, z, p.V, most);
+    const double lse = most + std::log(sum);
     if (p.lse != nullptr) p.lse[n] = static_cast<float>(lse);
     if (ignored) {
       if (gradient) std::fill_n(z, p.V, 0.0F);

@@ -41,8 +41,11 @@ HWY_INLINE float row_max(const float* x, std::int64_t count) {
   return most;
 }
 
-/// The sum of x[0, count).
-HWY_INLINE float row_sum(const float* x, std::int64_t count) {
+/// Sums are float32 within blocks of a row and float64 over them: a vocabulary is too long for one chain of float32 additions.
+constexpr std::int64_t kSumBlock = 2048;
+
+/// The sum of x[0, count), for one block.
+HWY_INLINE float block_sum(const float* x, std::int64_t count) {
   const hn::ScalableTag<float> d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
@@ -58,9 +61,9 @@ HWY_INLINE float row_sum(const float* x, std::int64_t count) {
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
 }
 
-/// sum of exp(x[i] - shift); the terms are left in y where kStore. y may be x.
+/// The sum of exp(x[i] - shift), for one block; the terms are left in y where kStore.
 template <bool kStore>
-HWY_INLINE float row_exp_sum(float* y, const float* x, std::int64_t count, float shift) {
+HWY_INLINE float block_exp_sum(float* y, const float* x, std::int64_t count, float shift) {
   const hn::ScalableTag<float> d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const auto off = hn::Set(d, shift);
@@ -84,6 +87,22 @@ HWY_INLINE float row_exp_sum(float* y, const float* x, std::int64_t count, float
     s0 = hn::Add(s0, e);
   }
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
+}
+
+/// The sum of x[0, count).
+HWY_INLINE double row_sum(const float* x, std::int64_t count) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < count; i += kSumBlock) sum += block_sum(x + i, count - i < kSumBlock ? count - i : kSumBlock);
+  return sum;
+}
+
+/// The sum of exp(x[i] - shift); the terms are left in y where kStore. y may be x.
+template <bool kStore>
+HWY_INLINE double row_exp_sum(float* y, const float* x, std::int64_t count, float shift) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < count; i += kSumBlock)
+    sum += block_exp_sum<kStore>(y + i, x + i, count - i < kSumBlock ? count - i : kSumBlock, shift);
+  return sum;
 }
 
 /// y[i] = x[i] factor + term. y may be x.
