@@ -1,0 +1,11 @@
+// CPU arm of kernels/rope.h. Arguments are checked.
+#pragma once
+
+#include "kernels/rope.h"
+
+namespace tradewind::kernels::cpu {
+
+void rope_apply(float* x, const std::int32_t* position, std::int64_t N, std::int64_t heads, std::int64_t D, std::int64_t stride,
+                const RopeOptions& options, const Launch& launch);
+
+}  // namespace tradewind::kernels::cpu

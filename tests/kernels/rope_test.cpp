@@ -1,0 +1,128 @@
+#include "kernels/rope.h"
+
+#include "kernels/base/error.h"
+#include "tests/support/oracle.h"
+#include "tests/support/safetensors.h"
+#include "tests/support/targets.h"
+
+namespace tradewind::tests {
+namespace {
+
+using kernels::DType;
+using kernels::Launch;
+using kernels::RopeLayout;
+using kernels::RopeOptions;
+
+std::vector<double> oracle(std::vector<double> x, const std::vector<std::int32_t>& position, std::size_t heads, std::size_t D,
+                           std::size_t stride, const RopeOptions& options) {
+  for (std::size_t n = 0; n < position.size(); ++n)
+    for (std::size_t h = 0; h < heads; ++h)
+      for (std::size_t i = 0; i < D / 2; ++i) {
+        double* head = &x[n * stride + h * D];
+        double& a = options.layout == RopeLayout::kHalf ? head[i] : head[2 * i];
+        double& b = options.layout == RopeLayout::kHalf ? head[i + D / 2] : head[2 * i + 1];
+        const double angle = position[n] * std::pow(options.theta, -2.0 * static_cast<double>(i) / static_cast<double>(D));
+        const double c = std::cos(angle), s = options.backward ? -std::sin(angle) : std::sin(angle), keep = a;
+        a = keep * c - b * s;
+        b = b * c + keep * s;
+      }
+  return x;
+}
+
+Launch on(int threads) {
+  Launch launch;
+  launch.threads = threads;
+  return launch;
+}
+
+void apply(std::vector<float>& x, const std::vector<std::int32_t>& position, std::size_t heads, std::size_t D,
+           std::size_t stride, const RopeOptions& options, int threads) {
+  kernels::rope_apply(x.data(), position.data(), static_cast<std::int64_t>(position.size()), static_cast<std::int64_t>(heads),
+                      static_cast<std::int64_t>(D), static_cast<std::int64_t>(stride), options, on(threads));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(rotation_matches_float64) {
+  on_every_target([](const std::string& target) {
+    for (const RopeLayout layout : {RopeLayout::kHalf, RopeLayout::kInterleaved})
+      for (const std::size_t N : {1, 7, 600})
+        for (const std::size_t D : {2, 6, 32, 64, 100})
+          for (const int first : {0, 1000, 1000000})
+            for (const int threads : {1, 2, 3})
+              for (const bool backward : {false, true}) {
+                const std::size_t heads = 3, stride = heads * D + 5;
+                const RopeOptions options{layout, 10000.0, backward, DType::kFloat32};
+                auto x = random_values(N * stride, 1);
+                std::vector<std::int32_t> position(N);
+                for (std::size_t n = 0; n < N; ++n) position[n] = first + static_cast<std::int32_t>(n * 5 % 131);
+                const auto expected = oracle(widen(x), position, heads, D, stride, options);
+                apply(x, position, heads, D, stride, options, threads);
+                check_close(target + " N " + std::to_string(N) + " D " + std::to_string(D), x, expected, 3e-7);
+              }
+  });
+}
+
+BOOST_AUTO_TEST_CASE(a_row_alone_gets_the_bits_it_has_among_others) {
+  for (const RopeLayout layout : {RopeLayout::kHalf, RopeLayout::kInterleaved}) {
+    const RopeOptions options{.layout = layout};
+    const std::size_t N = 300, D = 64;
+    auto x = random_values(N * D, 1);
+    const auto original = x;
+    std::vector<std::int32_t> position(N);
+    for (std::size_t n = 0; n < N; ++n) position[n] = static_cast<std::int32_t>(n);
+    apply(x, position, 1, D, D, options, 2);
+    for (std::size_t n = 0; n < N; n += 37) {
+      std::vector<float> row(original.begin() + static_cast<std::ptrdiff_t>(n * D),
+                             original.begin() + static_cast<std::ptrdiff_t>((n + 1) * D));
+      apply(row, {position[n]}, 1, D, D, options, 1);
+      BOOST_TEST(row == std::vector<float>(x.begin() + static_cast<std::ptrdiff_t>(n * D),
+                                           x.begin() + static_cast<std::ptrdiff_t>((n + 1) * D)));
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(backward_is_the_numeric_gradient) {
+  for (const RopeLayout layout : {RopeLayout::kHalf, RopeLayout::kInterleaved}) {
+    const std::size_t D = 8, N = 3;
+    RopeOptions options{.layout = layout};
+    const std::vector<std::int32_t> position = {0, 3, 17};
+    std::vector<double> x = widen(random_values(N * D, 1));
+    auto dy = random_values(N * D, 2);
+    const auto up = widen(dy);
+    const auto numeric = numeric_gradient(x, [&] {
+      const auto y = oracle(x, position, 1, D, D, options);
+      double sum = 0;
+      for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * up[i];
+      return sum;
+    });
+    options.backward = true;
+    apply(dy, position, 1, D, D, options, 1);
+    check_close("dx", dy, numeric, 1e-6);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(golden_rope) {
+  for (const auto& [name, layout] :
+       {std::pair{"rope_half", RopeLayout::kHalf}, {"rope_interleaved", RopeLayout::kInterleaved}}) {
+    const GoldenTensors golden(golden_path("layers/") + name + ".safetensors");
+    const auto ids = golden["positions"].ids();  // [2, 6]; x is [2, 3 heads, 6, 8]
+    std::vector<std::int32_t> position;
+    for (std::size_t r = 0; r < 36; ++r) position.push_back(ids[r / 18 * 6 + r % 6]);
+    auto y = golden.values("x"), dx = golden.values("grad_out");
+    apply(y, position, 1, 8, 8, {.layout = layout}, 1);
+    apply(dx, position, 1, 8, 8, {.layout = layout, .backward = true}, 1);
+    check_close(std::string(name) + " out", y, golden.values("out"), 1e-6);
+    check_close(std::string(name) + " grad_x", dx, golden.values("grad_x"), 1e-6);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(bad_arguments_throw) {
+  std::vector<float> x(16);
+  BOOST_CHECK_THROW(apply(x, {0}, 1, 7, 8, {}, 1), InternalError);
+  BOOST_CHECK_THROW(apply(x, {0}, 2, 8, 8, {}, 1), InternalError);
+  BOOST_CHECK_THROW(apply(x, {-1}, 1, 8, 8, {}, 1), InternalError);
+  BOOST_CHECK_THROW(apply(x, {0}, 1, 8, 8, {.dtype = DType::kBFloat16}, 1), DeviceError);
+}
+
+}  // namespace tradewind::tests
