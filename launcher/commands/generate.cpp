@@ -1,0 +1,74 @@
+#include <cstdio>
+
+#include "launcher/commands/commands.h"
+#include "launcher/session.h"
+#include "models/language/generate.h"
+
+namespace tradewind::launcher {
+namespace {
+
+void check(const GenerateOptions& o) {
+  if (o.tokens < 1) throw ConfigError("--tokens must be at least 1");
+  if (!(o.temperature >= 0)) throw ConfigError("--temperature must not be negative");
+  if (o.top_k < 0) throw ConfigError("--top-k must not be negative; 0 keeps every token");
+  if (!(o.top_p > 0 && o.top_p <= 1)) throw ConfigError("--top-p must lie above 0 and not above 1");
+  if (o.samples < 1) throw ConfigError("--samples must be at least 1");
+}
+
+/// Where documents have an end, a prompt is the beginning of one; an empty prompt needs such an end to begin from.
+std::vector<std::int32_t> prompt_tokens(const LoadedRun& run, const std::string& prompt) {
+  auto tokens = run.tokenizer->encode(prompt);
+  const auto end = run.tokenizer->end_of_text();
+  const bool documents = end && run.config.data.documents != "whole";
+  if (documents) tokens.insert(tokens.begin(), *end);
+  if (tokens.empty()) throw ConfigError("--prompt is empty, and this model knows no beginning of a document; give some text");
+  return tokens;
+}
+
+void write(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+}  // namespace
+
+int generate(const GenerateOptions& options, const models::Registry& registry) {
+  check(options);
+  const LoadedRun run = load_run(options.run, options.checkpoint, {}, registry);
+  auto& model = run.language_model();
+  run.context->step_state().seed = options.seed;
+  const std::vector<std::vector<std::int32_t>> prompts(static_cast<std::size_t>(options.samples),
+                                                       prompt_tokens(run, options.prompt));
+  std::int64_t current = -1;
+  std::string text;
+  std::unique_ptr<runtime::StreamDecoder> decoder;
+  const auto finish = [&] {
+    if (current < 0) return;
+    text += decoder->finish() + "\n";
+    if (options.samples > 1) text += "\n";
+    write(text);
+    text.clear();
+  };
+  const auto begin = [&](std::int64_t sample) {
+    finish();
+    current = sample;
+    decoder = std::make_unique<runtime::StreamDecoder>(*run.tokenizer);
+    text = options.prompt;
+  };
+  models::generate(*run.context, model, prompts,
+                   {.tokens = options.tokens,
+                    .temperature = static_cast<float>(options.temperature),
+                    .top_k = options.top_k,
+                    .top_p = static_cast<float>(options.top_p),
+                    .stop = run.tokenizer->end_of_text()},
+                   [&](std::int64_t sample, std::int32_t token) {
+                     while (current < sample) begin(current + 1);  // a sample that ended at once has no token
+                     text += decoder->push(token);
+                     if (!options.stream) return;
+                     write(text);
+                     std::fflush(stdout);
+                     text.clear();
+                   });
+  while (current + 1 < options.samples) begin(current + 1);
+  finish();
+  return 0;
+}
+
+}  // namespace tradewind::launcher

@@ -1,0 +1,153 @@
+#include "launcher/dry_run.h"
+
+#include <langinfo.h>
+#include <unistd.h>
+
+#include <clocale>
+#include <cstdio>
+#include <functional>
+#include <optional>
+
+#include "kernels/base/isa.h"
+#include "launcher/run_config.h"
+
+namespace tradewind::launcher {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string number(double x) {
+  const char* const units[] = {"", " k", " M", " G", " T", " P"};
+  int unit = 0;
+  while (x >= 1000 && unit < 5) {
+    x /= 1000;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f%s" : "%.2f%s", x, units[unit]);
+  return text;
+}
+
+std::string mebibytes(double bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MiB", bytes / (1 << 20));
+  return text;
+}
+
+/// Runs the checks and prints them.
+class Checklist {
+ public:
+  Checklist() {
+    std::setlocale(LC_CTYPE, "");
+    const bool utf8 = std::string(nl_langinfo(CODESET)) == "UTF-8";
+    tick_ = utf8 ? "\u2713" : "ok";
+    cross_ = utf8 ? "\u2717" : "FAILED";
+  }
+
+  /// `check` returns what it found. False where it threw.
+  bool run(const char* name, const std::function<std::string()>& check) {
+    try {
+      print(tick_, name, check());
+      return true;
+    } catch (const Error& e) {
+      print(cross_, name, e.what());
+      if (code_ == 0) code_ = static_cast<int>(e.code());
+    }
+    return false;
+  }
+  void skip(const char* name, const char* why) { print(cross_, name, std::string("not tried: ") + why); }
+  int code() const { return code_; }
+
+ private:
+  void print(const char* mark, const char* name, const std::string& text) {
+    std::printf("%d. %s %-10s %s\n", ++count_, mark, name, text.c_str());
+  }
+  const char *tick_, *cross_;
+  int count_ = 0, code_ = 0;
+};
+
+struct Plan {
+  RunConfig config;
+  std::optional<runtime::TextCorpus> corpus;
+  std::unique_ptr<runtime::Task> task;
+
+  /// The tokenizer's vocabulary, or what the config says.
+  std::int64_t vocabulary() const { return corpus ? corpus->tokenizer->vocabulary_size() : 0; }
+  double parameters() const { return static_cast<double>(task->parameters().parameter_count()); }
+  std::int64_t micro_batch() const { return config.train.micro_batch > 0 ? config.train.micro_batch : config.train.batch; }
+  double state_bytes() const { return parameters() * 4 * (config.optimizer.name == "sgd" ? 2 : 3); }  // what a checkpoint holds
+};
+
+std::string check_memory(const Plan& plan) {
+  const double fixed = plan.state_bytes() + plan.parameters() * 4;  // and the gradients
+  const double activations = static_cast<double>(plan.task->cost().activation_bytes_per_sample * plan.micro_batch());
+  const double available = static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  const std::string found = "about " + mebibytes(fixed + activations) + ": " + mebibytes(fixed) +
+                            " parameters, gradients, optimiser; " + mebibytes(activations) + " activations";
+  if (fixed + activations > available)
+    throw DeviceError(found + "; only " + mebibytes(available) + " are free: lower train.micro_batch");
+  return found;
+}
+
+std::string check_disk(const Plan& plan) {
+  const auto copies = static_cast<double>(plan.config.checkpoint.keep_last + (plan.config.checkpoint.keep_best ? 1 : 0) + 1);
+  const double bytes = plan.state_bytes() * copies;
+  fs::path at = fs::absolute(plan.config.run.directory);
+  while (!fs::exists(at)) at = at.parent_path();
+  if (access(at.c_str(), W_OK) != 0) throw ConfigError(at.string() + " cannot be written to; choose another run.directory");
+  const auto free = static_cast<double>(fs::space(at).available);
+  const std::string found =
+      mebibytes(bytes) + " for checkpoints in " + plan.config.run.directory + ", " + mebibytes(free) + " free";
+  if (bytes > free) throw CheckpointError(found + "; free some space or choose another run.directory");
+  return found;
+}
+
+}  // namespace
+
+int dry_run(const fs::path& file, const std::vector<std::string>& overrides, const models::Registry& registry) {
+  Checklist list;
+  Plan plan;
+  const bool configured = list.run("config", [&] {
+    plan.config = read_run_config(file, overrides, registry);
+    return file.string() + ", model " + plan.config.model_name;
+  });
+  if (!configured) {
+    for (const char* name : {"data", "parameters", "FLOPs", "memory", "disk", "threads"}) list.skip(name, "no config");
+    return list.code();
+  }
+  auto& c = plan.config;
+  list.run("data", [&] {
+    plan.corpus = runtime::load_text_corpus(c.data, c.model->context(), static_cast<std::uint64_t>(c.run.seed));
+    return std::to_string(plan.corpus->train->tokens()) + " training tokens, " +
+           std::to_string(plan.corpus->validation ? plan.corpus->validation->tokens() : 0) + " validation tokens, vocabulary " +
+           std::to_string(plan.vocabulary());
+  });
+  const bool built = list.run("parameters", [&] {
+    if (!plan.corpus && c.data.tokenizer != "byte") throw DataError("the vocabulary is not known without the data");
+    plan.task = c.model->build({.vocabulary = plan.corpus ? plan.vocabulary() : 257});
+    return number(plan.parameters()) + " (" + mebibytes(plan.parameters() * 4) + " in float32)";
+  });
+  if (built) {
+    list.run("FLOPs", [&] {
+      const double step = 3 * plan.task->cost().forward_flops_per_sample * static_cast<double>(c.train.batch);
+      return number(step) + "FLOP a step, " + number(step * static_cast<double>(c.train.steps)) + "FLOP in " +
+             std::to_string(c.train.steps) + " steps";
+    });
+    list.run("memory", [&] { return check_memory(plan); });
+    list.run("disk", [&] { return check_disk(plan); });
+  } else {
+    for (const char* name : {"FLOPs", "memory", "disk"}) list.skip(name, "no model");
+  }
+  list.run("threads", [&] {
+    std::vector<std::string> notes;
+    const auto context = make_context(c, notes);
+    std::string found = std::to_string(context->threads()) + " of " + std::to_string(runtime::available_cores()) + " cores, " +
+                        kernels::active_isa();
+    for (const auto& note : notes) found += "; " + note;
+    return found;
+  });
+  return list.code();
+}
+
+}  // namespace tradewind::launcher

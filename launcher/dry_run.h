@@ -1,0 +1,17 @@
+// `train --dry-run`: everything that can be found out before the first step.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "models/registry.h"
+
+namespace tradewind::launcher {
+
+/// Prints numbered checks, each with a tick or a cross: config, data, parameters, FLOPs, memory, disk, threads. Every check is
+/// tried, whatever became of those before it, unless it needs what they found. Returns the exit code: 0, or that of the first
+/// check that failed.
+int dry_run(const std::filesystem::path& config, const std::vector<std::string>& overrides, const models::Registry& registry);
+
+}  // namespace tradewind::launcher

@@ -1,0 +1,98 @@
+#include "launcher/run_config.h"
+
+#include "kernels/base/isa.h"
+
+namespace tradewind::launcher {
+namespace {
+
+/// [model]: `name` and the chosen model's own keys.
+struct ModelSection {
+  std::string& name;
+  models::ModelConfig& model;
+  void describe(runtime::Fields& f) {
+    f.field("name", name, "Which model; its other keys depend on it.");
+    model.describe(f);
+  }
+};
+
+}  // namespace
+
+void RunSection::describe(runtime::Fields& f) {
+  f.field("directory", directory, "Where config, log, metrics and checkpoints go; \"\": runs/<name of the recipe>.");
+  f.field("seed", seed, "Of initial weights, data order, dropout.", {.min = 0});
+}
+
+void RuntimeSection::describe(runtime::Fields& f) {
+  f.field("threads", threads, "CPU threads; 0: the cores that the process is bound to.", {.min = 0, .max = 4096});
+  f.field("isa", isa, "Most advanced instruction set to use; the same one gives the same bits.", {"auto", "avx2", "avx512"});
+}
+
+void RunConfig::describe(runtime::Fields& f) {
+  f.field("device", device, "What computes; auto: a GPU where build and machine have one.", {"auto", "cpu", "cuda"});
+  f.field("precision", precision, "Of activations and products; parameters and sums are float32.",
+          {"auto", "float32", "bfloat16"});
+  f.section("run", run, "The run as a whole.");
+  f.section("data", data, "What it learns from.");
+  ModelSection section{.name = model_name, .model = *model};
+  f.section("model", section, "What is trained.");
+  f.section("train", train, "The loop.");
+  f.section("optimizer", optimizer, "How parameters change.");
+  f.section("schedule", schedule, "The learning rate over the run.");
+  f.section("evaluate", evaluate, "Looking at the validation part.");
+  f.section("checkpoint", checkpoint, "Saving.");
+  f.section("runtime", runtime, "The machine.");
+}
+
+runtime::TrainerConfig RunConfig::trainer_config() const {
+  return {.train = train,
+          .optimizer = optimizer,
+          .schedule = schedule,
+          .evaluate = evaluate,
+          .checkpoint = checkpoint,
+          .seed = static_cast<std::uint64_t>(run.seed),
+          .shuffle = data.shuffle,
+          .extra = {}};
+}
+
+std::string RunConfig::text() {
+  return runtime::write_config([this](runtime::Fields& f) { describe(f); });
+}
+
+RunConfig default_run_config(const std::string& model, const models::Registry& registry) {
+  RunConfig config;
+  config.model_name = model;
+  config.model = registry.find(model).config();
+  return config;
+}
+
+RunConfig read_run_config(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                          const models::Registry& registry) {
+  const auto document = runtime::ConfigDocument::read(file, overrides);
+  RunConfig config = default_run_config(document.string_or("model.name", "gpt"), registry);
+  document.fill([&](runtime::Fields& f) { config.describe(f); });
+  if (config.run.directory.empty()) config.run.directory = "runs/" + file.stem().string();
+  config.model->check();
+  return config;
+}
+
+std::unique_ptr<runtime::Context> make_context(const RunConfig& config, std::vector<std::string>& notes) {
+  if (config.device == "cuda" && !kernels::kHasCuda)
+    throw DeviceError("device = \"cuda\": this binary was built without CUDA; set device = \"cpu\" or \"auto\"");
+  kernels::set_isa(config.runtime.isa);
+  if (config.precision == "bfloat16")
+    throw DeviceError(
+        std::string("precision = \"bfloat16\": ") +
+        (kernels::has_native_bfloat16() ? "the CPU kernels compute in float32" : "this CPU has no bfloat16 matrix products") +
+        "; set precision = \"float32\" or \"auto\"");
+  auto context = std::make_unique<runtime::Context>(runtime::Device{}, static_cast<int>(config.runtime.threads),
+                                                    static_cast<std::uint64_t>(config.run.seed));
+  if (config.device == "auto") notes.emplace_back("device auto: cpu (this binary was built without CUDA)");
+  if (config.precision == "auto") notes.emplace_back("precision auto: float32 (what the CPU kernels compute in)");
+  if (context->threads() > runtime::available_cores())
+    notes.push_back("warning: runtime.threads = " + std::to_string(context->threads()) + " on " +
+                    std::to_string(runtime::available_cores()) +
+                    " cores that this process is bound to; they will wait for each other");
+  return context;
+}
+
+}  // namespace tradewind::launcher

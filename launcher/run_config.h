@@ -1,0 +1,56 @@
+// One TOML file is one complete run.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "models/registry.h"
+#include "runtime/config/config.h"
+#include "runtime/data/text_dataset.h"
+#include "runtime/train/trainer.h"
+
+namespace tradewind::launcher {
+
+struct RunSection {
+  std::string directory;
+  std::int64_t seed = 1;
+  void describe(runtime::Fields& f);
+};
+
+struct RuntimeSection {
+  std::int64_t threads = 0;
+  std::string isa = "auto";
+  void describe(runtime::Fields& f);
+};
+
+struct RunConfig {
+  std::string device = "auto", precision = "auto";
+  RunSection run;
+  runtime::DataConfig data;
+  std::string model_name = "gpt";
+  std::unique_ptr<models::ModelConfig> model;
+  runtime::TrainConfig train;
+  runtime::OptimizerConfig optimizer;
+  runtime::ScheduleConfig schedule;
+  runtime::EvaluateConfig evaluate;
+  runtime::CheckpointConfig checkpoint;
+  RuntimeSection runtime;
+
+  /// Every key but those that `registry` decides, and the chosen model's.
+  void describe(runtime::Fields& f);
+  runtime::TrainerConfig trainer_config() const;
+  /// The keys as TOML, resolved.
+  std::string text();
+};
+
+/// Reads a recipe. run.directory defaults to runs/<stem of the file>. Throws ConfigError.
+RunConfig read_run_config(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                          const models::Registry& registry);
+/// A config with defaults and the model `name`, for explaining.
+RunConfig default_run_config(const std::string& model, const models::Registry& registry);
+
+/// Device, threads and instruction set as the config asks. Throws ConfigError or DeviceError with the remedy. `notes` receives
+/// what "auto" became.
+std::unique_ptr<runtime::Context> make_context(const RunConfig& config, std::vector<std::string>& notes);
+
+}  // namespace tradewind::launcher

@@ -1,0 +1,87 @@
+#include "launcher/session.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+
+namespace tradewind::launcher {
+
+namespace fs = std::filesystem;
+using runtime::Checkpoint;
+
+namespace {
+
+void warn(const std::string& message) { std::fprintf(stderr, "warning: %s\n", message.c_str()); }
+
+fs::path step_directory(const fs::path& run, std::int64_t step) {
+  for (const auto& directory : runtime::list_checkpoints(run / "checkpoints")) {
+    const std::string name = directory.filename().string(), digits = name.substr(name.rfind('-') + 1);
+    std::int64_t found = -1;
+    std::from_chars(digits.data(), digits.data() + digits.size(), found);
+    if (found == step) return directory;
+  }
+  std::string known;
+  for (const auto& directory : runtime::list_checkpoints(run / "checkpoints"))
+    known += (known.empty() ? "" : ", ") + directory.filename().string();
+  throw CheckpointError(run.string() + " has no checkpoint of step " + std::to_string(step) + "; there " +
+                        (known.empty() ? "is none at all" : "are " + known));
+}
+
+}  // namespace
+
+models::LanguageModel& LoadedRun::language_model() const {
+  auto* model = dynamic_cast<models::LanguageModel*>(task.get());
+  if (model == nullptr) throw ConfigError("model.name = \"" + config.model_name + "\" generates no text");
+  return *model;
+}
+
+Checkpoint select_checkpoint(const fs::path& run, const std::string& which) {
+  if (!fs::exists(run / "config.toml"))
+    throw ConfigError(run.string() +
+                      " is no run directory: it has no config.toml; give the directory that `tradewind train` printed");
+  const auto newest = [&] {
+    auto found = runtime::open_newest_checkpoint(run / "checkpoints", warn);
+    if (!found) throw CheckpointError(run.string() + " has no checkpoint yet; run `tradewind train` until it has saved one");
+    return std::move(*found);
+  };
+  if (which == "last") return newest();
+  if (which == "best") {
+    const Checkpoint last = newest();
+    const auto best = last.state().value("best_step", std::int64_t{0});
+    if (best == 0)
+      throw CheckpointError(run.string() + " was never evaluated, so no checkpoint is its best; use --checkpoint last");
+    return Checkpoint::open(step_directory(run, best));
+  }
+  std::int64_t step = 0;
+  const auto [end, error] = std::from_chars(which.data(), which.data() + which.size(), step);
+  if (error != std::errc{} || end != which.data() + which.size())
+    throw ConfigError("--checkpoint " + which + ": give last, best or a step");
+  return Checkpoint::open(step_directory(run, step));
+}
+
+LoadedRun load_run(const fs::path& run, const std::string& which, const std::vector<std::string>& overrides,
+                   const models::Registry& registry) {
+  LoadedRun out;
+  out.checkpoint = std::make_unique<Checkpoint>(select_checkpoint(run, which));
+  out.config = read_run_config(run / "config.toml", overrides, registry);
+  std::vector<std::string> notes;
+  out.context = make_context(out.config, notes);
+  try {
+    out.tokenizer = runtime::Tokenizer::from_json(out.checkpoint->state().at("run").at("tokenizer"));
+  } catch (const nlohmann::json::exception& e) {
+    throw CheckpointError("opening " + run.string() + ": the checkpoint holds no tokenizer: " + e.what());
+  }
+  out.task = out.config.model->build({.vocabulary = out.tokenizer->vocabulary_size()});
+  out.task->parameters().allocate(*out.context);
+  runtime::load_parameters(out.task->parameters(), *out.checkpoint);
+  return out;
+}
+
+nlohmann::json run_state(RunConfig& config, const runtime::TextCorpus& corpus) {
+  return {{"config", config.text()},
+          {"model", config.model_name},
+          {"tokenizer", corpus.tokenizer->to_json()},
+          {"data_checksum", corpus.train->checksum()}};
+}
+
+}  // namespace tradewind::launcher

@@ -1,0 +1,37 @@
+// A trained run, opened for evaluating, generating or exporting.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "launcher/run_config.h"
+#include "models/language/language_model.h"
+#include "runtime/checkpoint/checkpoint.h"
+
+namespace tradewind::launcher {
+
+struct LoadedRun {
+  RunConfig config;
+  std::unique_ptr<runtime::Context> context;
+  std::unique_ptr<runtime::Checkpoint> checkpoint;
+  std::unique_ptr<runtime::Tokenizer> tokenizer;
+  std::unique_ptr<runtime::Task> task;  // with the checkpoint's parameters
+
+  /// Throws ConfigError where the model generates no text.
+  models::LanguageModel& language_model() const;
+};
+
+/// `which`: "last", "best" or a step. Throws ConfigError where `run` is no run directory, CheckpointError where there is no
+/// such checkpoint.
+LoadedRun load_run(const std::filesystem::path& run, const std::string& which, const std::vector<std::string>& overrides,
+                   const models::Registry& registry);
+
+/// The checkpoint alone.
+runtime::Checkpoint select_checkpoint(const std::filesystem::path& run, const std::string& which);
+
+/// What the trainer stores in every checkpoint besides its own state, under "run".
+nlohmann::json run_state(RunConfig& config, const runtime::TextCorpus& corpus);
+
+}  // namespace tradewind::launcher

@@ -1,0 +1,251 @@
+#include "runtime/train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "runtime/data/prefetch.h"
+
+namespace tradewind::runtime {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void check_shape(const Checkpoint& checkpoint, const std::string& name, const Shape& shape) {
+  if (checkpoint.shape(name) == shape) return;
+  throw CheckpointError("loading the checkpoint: tensor \"" + name + "\" has shape " + checkpoint.shape(name).text() +
+                        ", the model wants " + shape.text() + "; use the config that the checkpoint was trained with");
+}
+
+void load(const Checkpoint& checkpoint, const std::string& name, const Parameter& p, float* flat) {
+  check_shape(checkpoint, name, p.shape());
+  checkpoint.read(name, 0, p.shape().elements(), DType::kFloat32, flat + p.begin());
+}
+
+}  // namespace
+
+void TrainConfig::describe(Fields& f) {
+  f.field("steps", steps, "Optimiser steps of the whole run.", {.min = 1});
+  f.field("batch", batch, "Samples (blocks of the context's length) in one optimiser step, over all ranks.", {.min = 1});
+  f.field("micro_batch", micro_batch, "Samples computed at once by a rank, to save memory; 0: all of its share.", {.min = 0});
+  f.field("clip", clip, "Gradients are scaled down to this global norm; 0: never.", {.min = 0});
+  f.field("max_bad_steps", max_bad_steps, "Steps in a row whose gradient is not finite before the run gives up.", {.min = 1});
+}
+
+void EvaluateConfig::describe(Fields& f) {
+  f.field("every", every, "Steps between evaluations on the validation part; 0: only at the end.", {.min = 0});
+  f.field("batch", batch, "Samples evaluated at once; 0: as many as train.micro_batch or train.batch.", {.min = 0});
+  f.field("batches", batches, "Batches of an evaluation during training; 0: the whole validation part.", {.min = 0});
+  f.field("patience", patience, "Evaluations without a new best before training stops early; 0: never.", {.min = 0});
+}
+
+void CheckpointConfig::describe(Fields& f) {
+  f.field("every", every, "Steps between checkpoints; 0: only at the end and when the run is stopped.", {.min = 0});
+  f.field("keep_last", keep_last, "How many of the newest checkpoints stay.", {.min = 1});
+  f.field("keep_best", keep_best, "The checkpoint with the best evaluation stays as well.");
+}
+
+void load_parameters(const ParameterStore& store, const Checkpoint& checkpoint) {
+  for (const auto& p : store.parameters()) load(checkpoint, p->name(), *p, store.values().data<float>());
+}
+
+Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Dataset* validation,
+                 const TrainerConfig& config, std::filesystem::path checkpoints, TrainObserver& observer)
+    : context_(context),
+      communicator_(communicator),
+      task_(task),
+      train_(train),
+      validation_(validation),
+      config_(config),
+      observer_(observer),
+      optimizer_(config.optimizer, task.parameters(), context),
+      writer_(std::move(checkpoints), config.checkpoint.keep_last) {
+  if (config.train.batch % communicator.size() != 0)
+    throw ConfigError("train.batch = " + std::to_string(config.train.batch) + " is not a multiple of the " +
+                      std::to_string(communicator.size()) + " ranks");
+  config_.schedule.check(config.train.steps);
+  if (config.evaluate.patience > 0 && (validation == nullptr || config.evaluate.every == 0))
+    throw ConfigError("evaluate.patience needs evaluations: set evaluate.every and a validation part");
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
+  const auto& store = task_.parameters();
+  load_parameters(store, checkpoint);
+  for (const auto& [name, flat] : optimizer_.states())
+    for (const auto& p : store.parameters()) load(checkpoint, "optimizer." + name + "." + p->name(), *p, flat.data<float>());
+  const auto& state = checkpoint.state();
+  try {
+    step_ = checkpoint.step();
+    seconds_ = state.at("seconds").get<double>();
+    last_loss_ = state.at("last_loss").get<double>();
+    bad_steps_ = state.at("bad_steps").get<std::int64_t>();
+    best_loss_ = state.at("best_loss").get<double>();
+    best_step_ = state.at("best_step").get<std::int64_t>();
+    evaluations_without_gain_ = state.at("evaluations_without_gain").get<std::int64_t>();
+    if (state.at("next_sample").get<std::int64_t>() != step_ * config_.train.batch)
+      throw CheckpointError("resuming: the checkpoint stands at another data position than step " + std::to_string(step_) +
+                            " of train.batch = " + std::to_string(config_.train.batch) +
+                            "; use the config that the run was started with");
+    if (state.at("threads").get<int>() != context_.threads())
+      observer_.on_warning("resuming with " + std::to_string(context_.threads()) + " threads; the run used " +
+                           std::to_string(state.at("threads").get<int>()) + ": results agree to rounding, not to the bit");
+  } catch (const nlohmann::json::exception& e) {
+    throw CheckpointError(std::string("resuming: the checkpoint's state lacks what the trainer needs: ") + e.what());
+  }
+  last_saved_ = step_;
+  if (best_step_ > 0 && config_.checkpoint.keep_best) writer_.pin(best_step_);
+}
+
+CheckpointContents Trainer::contents() const {
+  const auto& store = task_.parameters();
+  CheckpointContents out;
+  out.step = step_;
+  for (const auto& p : store.parameters())
+    out.tensors.push_back({.name = p->name(), .data = p->value(), .global_shape = p->shape()});
+  for (const auto& [name, flat] : optimizer_.states())
+    for (const auto& p : store.parameters())
+      out.tensors.push_back({.name = "optimizer." + name + "." + p->name(),
+                             .data = flat.view(p->begin(), p->shape()),
+                             .global_shape = p->shape()});
+  out.state = {{"seconds", seconds_},
+               {"last_loss", last_loss_},
+               {"bad_steps", bad_steps_},
+               {"best_loss", best_loss_},
+               {"best_step", best_step_},
+               {"evaluations_without_gain", evaluations_without_gain_},
+               {"next_sample", step_ * config_.train.batch},
+               {"seed", config_.seed},
+               {"threads", context_.threads()},
+               {"world_size", communicator_.size()},
+               {"run", config_.extra}};
+  return out;
+}
+
+void Trainer::save() {
+  if (last_saved_ == step_) return;
+  observer_.on_phase(Phase::kSaving, 0, 0);
+  writer_.save(contents());
+  last_saved_ = step_;
+  observer_.on_checkpoint(step_);
+}
+
+StepReport Trainer::train_step(StepBatch& batch) {
+  const auto start = std::chrono::steady_clock::now();
+  auto& scalars = context_.step_state();
+  auto& store = task_.parameters();
+  std::int64_t counts[3] = {batch.valid, batch.tokens, batch.samples};
+  communicator_.all_reduce(counts, 3, DType::kInt64, ReduceOp::kSum, nullptr);
+  if (counts[0] == 0) throw DataError("training step " + std::to_string(step_ + 1) + ": no target of the step counts");
+
+  scalars.step = step_ + 1;
+  scalars.learning_rate =
+      static_cast<float>(learning_rate(config_.schedule, config_.optimizer.learning_rate, step_ + 1, config_.train.steps));
+  scalars.loss_scale[0] = static_cast<float>(1.0 / static_cast<double>(counts[0]));
+  store.begin_step();
+  double loss = 0;
+  for (auto& micro : batch.micro) {
+    Tape tape(context_, true);
+    loss += task_.forward(tape, micro).loss;
+    tape.backward();
+    micro = Batch();  // its memory goes back before the next one
+  }
+  store.finish_gradients();
+  for (const auto& bucket : store.buckets())
+    communicator_.all_reduce(store.gradients().data<float>() + bucket.begin, bucket.end - bucket.begin, DType::kFloat32,
+                             ReduceOp::kSum, nullptr);
+  communicator_.all_reduce(&loss, 1, DType::kFloat64, ReduceOp::kSum, nullptr);
+
+  StepReport report{.step = step_ + 1,
+                    .steps = config_.train.steps,
+                    .loss = loss / static_cast<double>(counts[0]),
+                    .learning_rate = scalars.learning_rate,
+                    .tokens = counts[1],
+                    .samples = counts[2]};
+  report.skipped = !update(report);
+  ++step_;
+  report.seconds = seconds_since(start);
+  return report;
+}
+
+/// Clips and updates. False where the gradient is not finite: then nothing changes.
+bool Trainer::update(StepReport& report) {
+  double squares = 0;
+  const auto& gradients = task_.parameters().gradients();
+  kernels::squared_norm(&squares, gradients.data<float>(), gradients.elements(), context_.launch());
+  report.gradient_norm = std::sqrt(squares);
+  if (!std::isfinite(report.gradient_norm)) {
+    observer_.on_warning("step " + std::to_string(report.step) + ": the gradient is not finite; the step is skipped");
+    if (++bad_steps_ >= config_.train.max_bad_steps)
+      throw DataError("training: " + std::to_string(bad_steps_) +
+                      " steps in a row had a gradient that is not finite; lower optimizer.learning_rate, or set train.clip");
+    return false;
+  }
+  bad_steps_ = 0;
+  // As torch.nn.utils.clip_grad_norm_, which adds 1e-6 to the norm.
+  const double clip = config_.train.clip;
+  context_.step_state().gradient_scale =
+      clip > 0 ? static_cast<float>(std::min(1.0, clip / (report.gradient_norm + 1e-6))) : 1.0F;
+  optimizer_.update(context_);
+  return true;
+}
+
+/// True where training should stop early.
+bool Trainer::evaluate_now(TrainOutcome& outcome) {
+  const auto& e = config_.evaluate;
+  const std::int64_t micro = config_.train.micro_batch > 0 ? config_.train.micro_batch : config_.train.batch;
+  const bool at_end = step_ >= config_.train.steps;
+  const Evaluation result =
+      evaluate(context_, task_, *validation_, e.batch > 0 ? e.batch : micro, at_end ? 0 : e.batches,
+               [&](std::int64_t done, std::int64_t total) { observer_.on_phase(Phase::kEvaluating, done, total); });
+  const bool best = best_step_ == 0 || result.loss < best_loss_;
+  evaluations_without_gain_ = best ? 0 : evaluations_without_gain_ + 1;
+  if (best) {
+    best_loss_ = result.loss;
+    best_step_ = step_;
+  }
+  outcome.last_evaluation = result;
+  observer_.on_evaluation(step_, result, best);
+  if (best && config_.checkpoint.keep_best) {
+    save();
+    writer_.pin(step_);
+  }
+  return e.patience > 0 && evaluations_without_gain_ >= e.patience;
+}
+
+TrainOutcome Trainer::run() {
+  TrainOutcome outcome;
+  const auto& c = config_;
+  {
+    StepPrefetcher prefetcher(train_, c.train.batch, c.train.micro_batch, c.seed, communicator_.rank(), communicator_.size(),
+                              static_cast<std::uint64_t>(step_ * c.train.batch), c.shuffle);
+    while (step_ < c.train.steps) {
+      if (observer_.stop_requested()) {
+        outcome.reason = TrainOutcome::Reason::kStopped;
+        break;
+      }
+      const auto start = std::chrono::steady_clock::now();
+      StepBatch batch = prefetcher.next();
+      StepReport report = train_step(batch);
+      seconds_ += seconds_since(start);
+      last_loss_ = report.loss;
+      report.total_seconds = seconds_;
+      observer_.on_step(report);
+      const bool due = c.evaluate.every > 0 && step_ % c.evaluate.every == 0;
+      if (validation_ != nullptr && (due || step_ == c.train.steps) && evaluate_now(outcome)) {
+        outcome.reason = TrainOutcome::Reason::kEarlyStopped;
+        break;
+      }
+      if (c.checkpoint.every > 0 && step_ % c.checkpoint.every == 0) save();
+    }
+  }
+  save();
+  writer_.wait();
+  outcome.step = step_;
+  outcome.last_loss = last_loss_;
+  outcome.best_loss = best_loss_;
+  outcome.best_step = best_step_;
+  return outcome;
+}
+
+}  // namespace tradewind::runtime
