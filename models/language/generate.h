@@ -16,7 +16,7 @@ struct GenerateOptions {
   float temperature = 1.0F;
   std::int64_t top_k = 0;
   float top_p = 1.0F;
-  std::optional<std::int32_t> stop;  // a sequence ends when it draws this token
+  std::optional<std::int32_t> stop = {};  // a sequence ends when it draws this token
 };
 
 /// Continues every prompt (none empty). Draws depend on the context's seed, the index of the prompt and the number of the token

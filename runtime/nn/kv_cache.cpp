@@ -26,7 +26,6 @@ Variable KvCache::attend(Tape& tape, std::int64_t layer, const Variable& qkv, co
   auto* values = values_[static_cast<std::size_t>(layer)].data<float>();
   const float* x = qkv.value().data<float>();
   std::vector<std::int64_t> k_offsets, k_lengths;
-  std::int64_t max_k = 0;
   const auto bytes = static_cast<std::size_t>(kv_width) * sizeof(float);
   for (std::int64_t s = 0; s < sequences(); ++s) {
     const std::int64_t fresh = offsets[s + 1] - offsets[s], old = length(s);
@@ -39,7 +38,6 @@ Variable KvCache::attend(Tape& tape, std::int64_t layer, const Variable& qkv, co
     }
     k_offsets.push_back(s * capacity_);
     k_lengths.push_back(old + fresh);
-    max_k = std::max(max_k, old + fresh);
   }
   k_offsets.push_back(sequences() * capacity_);
   const kernels::AttentionShape shape{.B = sequences(),
@@ -47,7 +45,7 @@ Variable KvCache::attend(Tape& tape, std::int64_t layer, const Variable& qkv, co
                                       .k_offsets = k_offsets.data(),
                                       .k_lengths = k_lengths.data(),
                                       .max_q = rows.max_length,
-                                      .max_k = max_k,
+                                      .max_k = capacity_,
                                       .H = heads_.query,
                                       .H_kv = heads_.key_value,
                                       .D = heads_.size,

@@ -123,7 +123,7 @@ BOOST_AUTO_TEST_CASE(gradients_agree_with_differences_of_the_loss) {
           want += static_cast<double>(gradients[i][k]) * direction[k];
           norm += static_cast<double>(direction[k]) * direction[k];
         }
-        const double h = 2e-3 / std::sqrt(norm);
+        const double h = 1e-2 / std::sqrt(norm);
         const auto at = [&](double step) {
           for (std::size_t k = 0; k < keep.size(); ++k) value[k] = static_cast<float>(keep[k] + step * direction[k]);
           return loss_of();
