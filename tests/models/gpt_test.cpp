@@ -97,6 +97,7 @@ BOOST_AUTO_TEST_CASE(a_cache_gives_the_logits_of_the_whole_sequence) {
 // dropout (whose masks are a function of the seed). Each op has its exact check in tests/kernels.
 BOOST_AUTO_TEST_CASE(gradients_agree_with_differences_of_the_loss) {
   for (auto config : variants()) {
+    if (config.activation == "relu") continue;  // its kinks make differences as large as these meaningless
     for (const double p : {0.0, 0.25}) {
       config.dropout = p;
       GptFixture g(config, 50);
