@@ -7,7 +7,8 @@
 // Sequences are packed without padding: sequence b owns query rows q_offsets[b] .. q_offsets[b+1] and key rows
 // k_offsets[b] .. k_offsets[b+1], of which the first k_lengths[b] count (null: all). Row n of q starts at q + n * q_stride,
 // head h at + h * D; so q, k and v may be slices of one fused projection. Query head h reads key head h / (H / H_kv).
-// With tq queries and tk keys (those that count: a cache has room for more), query i of a sequence stands at key position i + tk - tq (bottom-right alignment):
+// With tq queries and tk keys (those that count: a cache has room for more), query i of a sequence stands at key position
+// i + tk - tq (bottom-right alignment):
 //   causal: j <= i + tk - tq;  window w > 0: also j > i + tk - tq - w (itself and the w - 1 before);
 //   without causal, a window limits only the past.
 // A query that sees no key gives out = 0, lse = -infinity and no gradient.
