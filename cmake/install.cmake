@@ -1,0 +1,26 @@
+# cmake --install: the binary, static libraries, headers, recipes, and a CMake package with the targets tradewind::<floor>.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+foreach(floor kernels runtime models launcher flags)
+  set_target_properties(tradewind_${floor} PROPERTIES EXPORT_NAME ${floor})
+  add_library(tradewind::${floor} ALIAS tradewind_${floor})
+endforeach()
+target_include_directories(tradewind_flags INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/tradewind>)
+
+install(TARGETS tradewind tradewind_flags tradewind_kernels tradewind_runtime tradewind_models tradewind_launcher
+        EXPORT tradewindTargets)
+# Includes are rooted at the repository, so the floors keep their folders under include/tradewind.
+install(DIRECTORY kernels runtime models launcher DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tradewind
+        FILES_MATCHING PATTERN "*.h" PATTERN "cpu" EXCLUDE PATTERN "cuda" EXCLUDE)
+set(TRADEWIND_CONFIGS ${CMAKE_INSTALL_DATADIR}/tradewind/configs)
+install(DIRECTORY configs/ DESTINATION ${TRADEWIND_CONFIGS})
+install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/tradewind)
+install(EXPORT tradewindTargets NAMESPACE tradewind:: DESTINATION ${package})
+configure_package_config_file(cmake/tradewindConfig.cmake.in ${PROJECT_BINARY_DIR}/tradewindConfig.cmake
+  INSTALL_DESTINATION ${package} PATH_VARS TRADEWIND_CONFIGS)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/tradewindConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/tradewindConfig.cmake ${PROJECT_BINARY_DIR}/tradewindConfigVersion.cmake
+        DESTINATION ${package})
