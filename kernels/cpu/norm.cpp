@@ -1,8 +1,8 @@
 // Norms on the CPU. A row is read from memory once and visited again in the first-level cache: sum, squared deviations
 // (with the rounding error of the mean taken out, so that values far from 0 keep their digits), output.
 //
-// Backward takes four rows at a time, so that the sums over rows, dweight and dbias, are loaded and stored once for the four,
-// and the four chains of sums along a row run side by side:
+// Four rows go side by side, so that their four chains of sums along the row overlap, weights are loaded once for the four,
+// and in backward dweight and dbias are loaded and stored once for the four:
 //   xhat = (x - mean) rstd, g = dy * weight, dx = rstd (g - mean(g) - xhat mean(g xhat)); RMS norm has no mean(g).
 #include "kernels/cpu/norm.h"
 
@@ -70,71 +70,82 @@ HWY_INLINE void add_branch(const cpu::NormForwardRows& a, std::size_t n) {
   }
 }
 
-template <bool kLayer>
+// R rows from row n on, x being the first.
+template <int R, bool kLayer>
 HWY_INLINE void normalise(const cpu::NormForwardRows& a, const float* x, std::size_t n) {
   const D d;
-  const std::size_t L = hn::Lanes(d), C = a.C;
-  const V zero = hn::Zero(d);
+  const std::size_t C = a.C;
   const float inverse = 1.0F / static_cast<float>(C);
-  V s0 = zero, s1 = zero, s2 = zero, s3 = zero;
-  float mean = 0;
-  std::size_t c = 0;
+  V mean[R], sum[R], square[R], rstd[R], shift[R];
+  for (int r = 0; r < R; ++r) mean[r] = sum[r] = square[r] = hn::Zero(d);
   if constexpr (kLayer) {
-    for (; c + 4 * L <= C; c += 4 * L) {
-      s0 = hn::Add(s0, hn::LoadU(d, x + c));
-      s1 = hn::Add(s1, hn::LoadU(d, x + c + L));
-      s2 = hn::Add(s2, hn::LoadU(d, x + c + 2 * L));
-      s3 = hn::Add(s3, hn::LoadU(d, x + c + 3 * L));
-    }
-    for_columns(c, C, [&](std::size_t i, std::size_t k) HWY_ATTR { s0 = hn::Add(s0, load(x + i, k)); });
-    mean = total(hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))) * inverse;
-    s0 = s1 = s2 = s3 = zero;
-  }
-  const V m = hn::Set(d, mean);
-  V q0 = zero, q1 = zero;
-  for (c = 0; c + 2 * L <= C; c += 2 * L) {
-    const V a0 = hn::Sub(hn::LoadU(d, x + c), m), a1 = hn::Sub(hn::LoadU(d, x + c + L), m);
-    q0 = hn::MulAdd(a0, a0, q0);
-    q1 = hn::MulAdd(a1, a1, q1);
-    if constexpr (kLayer) {
-      s0 = hn::Add(s0, a0);
-      s1 = hn::Add(s1, a1);
+    for_columns(0, C, [&](std::size_t c, std::size_t k) HWY_ATTR {
+      HWY_UNROLL(4)
+      for (int r = 0; r < R; ++r) sum[r] = hn::Add(sum[r], load(x + static_cast<std::size_t>(r) * C + c, k));
+    });
+    for (int r = 0; r < R; ++r) {
+      mean[r] = hn::Mul(hn::SumOfLanes(d, sum[r]), hn::Set(d, inverse));
+      sum[r] = hn::Zero(d);
     }
   }
-  for_columns(c, C, [&](std::size_t i, std::size_t k) HWY_ATTR {
-    const V dev = hn::IfThenElseZero(hn::FirstN(d, k), hn::Sub(load(x + i, k), m));
-    q0 = hn::MulAdd(dev, dev, q0);
-    if constexpr (kLayer) s0 = hn::Add(s0, dev);
+  for_columns(0, C, [&](std::size_t c, std::size_t k) HWY_ATTR {
+    HWY_UNROLL(4)
+    for (int r = 0; r < R; ++r) {
+      V deviation = hn::Sub(load(x + static_cast<std::size_t>(r) * C + c, k), mean[r]);
+      if (HWY_UNLIKELY(k != hn::Lanes(d))) deviation = hn::IfThenElseZero(hn::FirstN(d, k), deviation);
+      if constexpr (kLayer) sum[r] = hn::Add(sum[r], deviation);
+      square[r] = hn::MulAdd(deviation, deviation, square[r]);
+    }
   });
-  // What is left of the mean after its rounding: deviations from m sum to C * rest.
-  const float rest = kLayer ? total(hn::Add(s0, s1)) * inverse : 0;
-  const float variance = total(hn::Add(q0, q1)) * inverse - rest * rest;
-  const float rstd = 1.0F / std::sqrt(variance + a.epsilon);
-  a.rstd[n] = rstd;
-  if constexpr (kLayer) a.mean[n] = mean + rest;
-  const V r = hn::Set(d, rstd), shift = hn::Set(d, -rest * rstd);
+  for (int r = 0; r < R; ++r) {
+    // What is left of the mean after its rounding: deviations from it sum to C * rest.
+    const float rest = kLayer ? total(sum[r]) * inverse : 0.0F;
+    const float scale = 1.0F / std::sqrt(total(square[r]) * inverse - rest * rest + a.epsilon);
+    const std::size_t row = n + static_cast<std::size_t>(r);
+    a.rstd[row] = scale;
+    if constexpr (kLayer) a.mean[row] = hn::GetLane(mean[r]) + rest;
+    rstd[r] = hn::Set(d, scale);
+    shift[r] = hn::Set(d, -rest * scale);
+  }
   float* y = a.y + n * C;
-  const auto output = [&](std::size_t i, std::size_t k) HWY_ATTR {
-    const V xhat = kLayer ? hn::MulAdd(hn::Sub(load(x + i, k), m), r, shift) : hn::Mul(load(x + i, k), r);
-    const V w = load(a.weight + i, k);
-    return a.bias != nullptr ? hn::MulAdd(xhat, w, load(a.bias + i, k)) : hn::Mul(xhat, w);
-  };
-  if (a.stream)  // only where C is a multiple of the vector
-    for (c = 0; c < C; c += L) hn::Stream(output(c, L), d, y + c);
-  else
-    for_columns(0, C, [&](std::size_t i, std::size_t k) HWY_ATTR { store(output(i, k), y + i, k); });
+  for_columns(0, C, [&](std::size_t c, std::size_t k) HWY_ATTR {
+    const V w = load(a.weight + c, k), b = a.bias != nullptr ? load(a.bias + c, k) : hn::Zero(d);
+    HWY_UNROLL(4)
+    for (int r = 0; r < R; ++r) {
+      const std::size_t at = static_cast<std::size_t>(r) * C + c;
+      const V in = load(x + at, k);
+      const V xhat = kLayer ? hn::MulAdd(hn::Sub(in, mean[r]), rstd[r], shift[r]) : hn::Mul(in, rstd[r]);
+      const V out = hn::MulAdd(xhat, w, b);
+      if (a.stream)
+        hn::Stream(out, d, y + at);  // only where C is a multiple of the vector
+      else
+        store(out, y + at, k);
+    }
+  });
 }
 
-void forward_rows(const cpu::NormForwardRows& a, bool layer) {
-  for (std::size_t n = 0; n < a.N; ++n) {
-    if (a.residual != nullptr) add_branch(a, n);
-    if (a.y == nullptr) continue;
-    const float* row = (a.residual != nullptr ? a.s : a.x) + n * a.C;
-    if (layer)
-      normalise<true>(a, row, n);
-    else
-      normalise<false>(a, row, n);
+template <bool kLayer>
+HWY_INLINE void forward_all(const cpu::NormForwardRows& a) {
+  const float* x = a.residual != nullptr ? a.s : a.x;
+  std::size_t n = 0;
+  for (; n + 4 <= a.N; n += 4) {
+    if (a.residual != nullptr)
+      for (std::size_t r = 0; r < 4; ++r) add_branch(a, n + r);
+    normalise<4, kLayer>(a, x + n * a.C, n);
   }
+  for (; n < a.N; ++n) {
+    if (a.residual != nullptr) add_branch(a, n);
+    normalise<1, kLayer>(a, x + n * a.C, n);
+  }
+}
+
+HWY_FLATTEN void forward_rows(const cpu::NormForwardRows& a, bool layer) {
+  if (a.y == nullptr)
+    for (std::size_t n = 0; n < a.N; ++n) add_branch(a, n);
+  else if (layer)
+    forward_all<true>(a);
+  else
+    forward_all<false>(a);
   if (a.stream) hwy::FlushStream();
 }
 
@@ -230,7 +241,7 @@ HWY_INLINE void backward_all(const cpu::NormBackwardRows& a) {
   for (; n < a.N; ++n) backward_block<1, kLayer, kWeights>(a, n);
 }
 
-void backward_rows(const cpu::NormBackwardRows& a, bool layer) {
+HWY_FLATTEN void backward_rows(const cpu::NormBackwardRows& a, bool layer) {
   if (a.dy == nullptr) {
     for (std::size_t n = 0; n < a.N; ++n) write_row(a, n, [](std::size_t, std::size_t) HWY_ATTR { return hn::Zero(D()); });
   } else if (layer) {
