@@ -1,17 +1,17 @@
 // The learning rate as a pure function of the step, so that resuming needs no state.
 //
-// Step t counts from 1, i = t - 1; W = warmup, T = all steps, E = decay_steps or T; peak is optimizer.learning_rate.
+// Step t counts from 1, i = t - 1; W = warmup, E = decay_steps or all steps, f = final, peak = optimizer.learning_rate.
 //
-//   i < W           peak (i + 1) / W: the first step already moves, step W is the first at the peak
-//   constant        peak
-//   linear          peak (1 - (1 - final) x),                        x = (i - W) / (E - W) clipped to [0, 1]
-//   cosine          peak (final + (1 - final) (1 + cos(pi x)) / 2),  x as above    Loshchilov and Hutter 2017, equation 5
-//   wsd             peak, then linear over the last D = round(decay T) steps, x = (i - (T - D)) / D   Hu et al. 2024,
-//   section 4.2 inverse_sqrt    peak sqrt(W / i)                                 Vaswani et al. 2017, equation 3, scaled to
-//   peak at W
+//   i < W         peak (i + 1) / W: the first step already moves, step W is the first at the peak
+//   constant      peak
+//   linear        peak (1 - (1 - f) x),  x = (i - W) / (E - W) in [0, 1]
+//   cosine        peak (f + (1 - f) (1 + cos(pi x)) / 2)    Loshchilov and Hutter 2017, equation 5, one period
+//   wsd           peak, then as linear over the last D = round(decay E) steps, x = (i - (E - D)) / D
+//                                                           Hu et al. 2024 (MiniCPM), section 4.2
+//   inverse_sqrt  peak sqrt(max(W, 1) / t)                  Vaswani et al. 2017, equation 3, scaled to the peak
 //
-// Hugging Face's schedules (transformers.optimization) are the same after the warm-up, at its index i. Its warm-up is
-// i / W: it wastes the first step on a rate of 0 and is one step behind ours. Its cosine rises again past T, ours stays.
+// transformers.optimization starts its warm-up at 0 with its step 0 (so that the first step moves nothing): its step s is our
+// step s in the warm-up and for inverse_sqrt, and our step s + 1 after it. Its cosine rises again past the end, ours stays.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +22,11 @@
 namespace tradewind::runtime {
 
 struct ScheduleConfig {
-  std::string name = "constant";
+  std::string name = "cosine";
   std::int64_t warmup = 0;       // steps
-  double final = 0.1;            // fraction of the peak that linear, cosine and wsd end at
-  std::int64_t decay_steps = 0;  // linear, cosine: the step, counted from the start, that they end at; 0: the last
-  double decay = 0.2;            // wsd: fraction of the steps that decay
+  double final_fraction = 0.1;   // of the peak, that linear, cosine and wsd end at; key `final`
+  std::int64_t decay_steps = 0;  // where they end, counted from the first step; 0: with the run
+  double decay = 0.2;            // wsd: fraction of E that decays
   void describe(Fields& f);
   /// Throws ConfigError where the numbers do not fit together, with the remedy.
   void check(std::int64_t total_steps) const;

@@ -1,5 +1,9 @@
 #include <benchmark/benchmark.h>
 
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
 #include <vector>
 
 #include "kernels/optimizer.h"
@@ -9,12 +13,32 @@ namespace {
 
 using kernels::Segment;
 
+// Memory as the runtime's allocator gives it: huge pages. Seven streams miss the TLB all the time with small ones.
+class HugeArray {
+ public:
+  HugeArray(std::size_t count, float value)
+      : bytes_((count * sizeof(float) + kHuge - 1) / kHuge * kHuge),
+        data_(static_cast<float*>(std::aligned_alloc(kHuge, bytes_))) {
+    madvise(data_, bytes_, MADV_HUGEPAGE);
+    std::fill_n(data_, count, value);
+  }
+  ~HugeArray() { std::free(data_); }
+  HugeArray(const HugeArray&) = delete;
+  HugeArray& operator=(const HugeArray&) = delete;
+  float* data() { return data_; }
+
+ private:
+  static constexpr std::size_t kHuge = std::size_t{2} << 20;
+  std::size_t bytes_;
+  float* data_;
+};
+
 struct Setup {
   Setup(std::int64_t count, std::int64_t segments_asked, int threads)
       : parameter(static_cast<std::size_t>(count), 0.5F),
-        m(parameter.size(), 0.0F),
-        v(parameter.size(), 0.0F),
-        gradient(parameter.size(), 1e-3F) {
+        m(static_cast<std::size_t>(count), 0.0F),
+        v(static_cast<std::size_t>(count), 0.0F),
+        gradient(static_cast<std::size_t>(count), 1e-3F) {
     state.learning_rate = 1e-3F;
     state.step = 10;
     launch.step = &state;
@@ -23,7 +47,7 @@ struct Setup {
       segments.push_back({count * i / segments_asked, count * (i + 1) / segments_asked, i % 2 == 0 ? 0.1F : 0.0F});
   }
   std::int64_t count() const { return static_cast<std::int64_t>(segments.size()); }
-  std::vector<float> parameter, m, v, gradient;
+  HugeArray parameter, m, v, gradient;
   std::vector<Segment> segments;
   kernels::StepState state;
   kernels::Launch launch;
