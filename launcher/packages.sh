@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The Debian 12 packages that Tradewind needs: the only list, sourced by launcher/quickstart and tests/run.
 #
 # packages_of GROUP...   prints the packages of the groups, one a line. Groups: build, test.
