@@ -23,18 +23,21 @@ namespace {
 namespace fs = std::filesystem;
 using detail::Handle;
 
-std::string remedy_for(int error, const fs::path& directory, std::uint64_t bytes) {
+/// Bytes that a user may still write to the disk of `directory`.
+std::uint64_t free_bytes(const fs::path& directory) {
+  struct statvfs space;
+  return statvfs(directory.c_str(), &space) == 0 ? std::uint64_t{space.f_bavail} * space.f_frsize : 0;
+}
+
+std::string remedy_for(int error, const fs::path& directory, std::uint64_t needed, std::uint64_t free) {
   switch (error) {
     case ENOSPC:
     case EDQUOT:
-    case EFBIG: {
-      struct statvfs space;
-      const std::uint64_t free = statvfs(directory.c_str(), &space) == 0 ? std::uint64_t{space.f_bavail} * space.f_frsize : 0;
+    case EFBIG:
       return fmt::format(
-          "the tensors need {} bytes, the disk has {} free (a quota or a file size limit may allow less); free some "
+          "the export needs {} bytes, the disk had {} free (a quota or a file size limit may allow less); free some "
           "space or export to another disk",
-          bytes, free);
-    }
+          needed, free);
     case EACCES:
     case EPERM:
     case EROFS:
@@ -59,6 +62,7 @@ class Target {
       fail("the target is not a regular file; export to another name");
     }
     if (fs::exists(present) && !overwrite_) refuse();
+    free_ = free_bytes(path_.parent_path());
     create();
   }
   ~Target() {
@@ -75,7 +79,7 @@ class Target {
     throw CheckpointError(fmt::format("exporting {}: {}", shown_, what));
   }
   [[noreturn]] void fail_errno(const std::string& what, int error) const {
-    fail(fmt::format("{}: {}; {}", what, std::strerror(error), remedy_for(error, path_.parent_path(), bytes_)));
+    fail(fmt::format("{}: {}; {}", what, std::strerror(error), remedy_for(error, path_.parent_path(), bytes_, free_)));
   }
   [[noreturn]] void fail_hdf5(const std::string& what) const { fail(fmt::format("{}: {}", what, detail::hdf5_message())); }
 
@@ -125,7 +129,7 @@ class Target {
 
   std::string shown_;
   bool overwrite_;
-  std::uint64_t bytes_;
+  std::uint64_t bytes_, free_ = 0;  // needed, and there before the export
   fs::path path_, temporary_;
   int descriptor_ = -1;
   bool renamed_ = false;
@@ -343,6 +347,7 @@ void export_hdf5(const fs::path& to, const std::vector<ExportTensor>& tensors, c
   const nlohmann::json root = root_attributes(attributes);
   std::uint64_t bytes = 0;
   for (const auto& tensor : tensors) bytes += static_cast<std::uint64_t>(tensor.data.elements()) * sizeof(float);
+  for (const auto& [key, value] : root.items()) bytes += value.is_string() ? value.get_ref<const std::string&>().size() : 0;
   const detail::QuietErrors quiet;
   Target target(to, overwrite, bytes);
   {
