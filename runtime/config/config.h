@@ -14,6 +14,7 @@ namespace tradewind::runtime {
 /// A parsed TOML file with the `--set a.b=c` overrides applied.
 class ConfigDocument {
  public:
+  /// An override's value is TOML, or else a bare string: `data.path=/x/y.txt`, `model.dropout=0.1`.
   /// Throws ConfigError: missing file, TOML syntax (file:line:col), an override that is no `key=value`.
   static ConfigDocument read(const std::filesystem::path& file, const std::vector<std::string>& overrides);
   static ConfigDocument parse(const std::string& text, const std::string& name, const std::vector<std::string>& overrides);
@@ -25,7 +26,7 @@ class ConfigDocument {
   std::string string_or(const std::string& key, const std::string& otherwise) const;
 
   /// Fills what `describe` names. Throws ConfigError for an unknown key (file:line:col, "did you mean"), a wrong type,
-  /// a value outside its limits or choices: as many as there are, one a line.
+  /// a value outside its limits or choices: as many as there are, one a line. An integer does where a number is expected.
   void fill(const std::function<void(Fields&)>& describe) const;
 
  private:
@@ -37,11 +38,22 @@ class ConfigDocument {
 /// The values as TOML, every key with its explanation as a comment. Reading it back gives the same values, to the bit.
 std::string write_config(const std::function<void(Fields&)>& describe);
 
-/// One line a key whose dotted name is or starts with `key` ("" for all): name, type, default, limits, explanation, at most 80
-/// columns. Throws ConfigError with "did you mean" where there is none.
+/// An entry for each key whose dotted name is `key` or lies in the section `key` ("" for all): name, type, default, limits,
+/// explanation, in lines of at most 80 columns. Throws ConfigError with "did you mean" where there is none.
 std::string explain_config(const std::function<void(Fields&)>& describe, const std::string& key);
 
-/// The candidate nearest to `word` by edit distance, or "" where none is near.
+/// A key that two config files give different values ("(absent)" where one lacks it).
+struct ConfigDifference {
+  std::string key, before, after;
+};
+/// By key. Both texts are TOML, as write_config gives them; throws ConfigError naming `name` where one does not parse.
+std::vector<ConfigDifference> compare_configs(const std::string& before, const std::string& after, const std::string& name);
+
+/// The candidate nearest to `word` by edit distance, or the only one that begins with it, or "" where none is near.
 std::string did_you_mean(const std::string& word, const std::vector<std::string>& candidates);
+/// The same for a dotted key: "train.stpes" is "train.steps", "train.dropout" may be "model.dropout".
+std::string did_you_mean_key(const std::string& key, const std::vector<std::string>& keys);
+/// `; did you mean "train.steps"?`, or nothing for "".
+std::string suggestion_text(const std::string& suggestion);
 
 }  // namespace tradewind::runtime

@@ -1,0 +1,179 @@
+// Config as text: the resolved file, and the explanation of every key.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "runtime/config/config.h"
+
+namespace tradewind::runtime {
+namespace {
+
+constexpr std::size_t kColumns = 80;
+
+/// `text` in lines of at most 80 columns, each beginning with `indent`.
+std::string wrap(std::string_view text, const std::string& indent) {
+  std::string out, line = indent;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = text.find_first_of(" \n", at);
+    if (end == std::string_view::npos) end = text.size();
+    const std::string_view word = text.substr(at, end - at);
+    at = end + 1;
+    if (word.empty()) continue;
+    if (line.size() > indent.size() && line.size() + 1 + word.size() > kColumns) {
+      out += line + "\n";
+      line = indent;
+    }
+    if (line.size() > indent.size()) line += ' ';
+    line += word;
+  }
+  return line.size() > indent.size() ? out + line + "\n" : out;
+}
+
+// The shortest decimal that reads back as the same double. TOML wants a point or an exponent in it.
+std::string number_text(double value) {
+  char buffer[32];
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
+  std::string text(buffer, end);
+  if (text.find_first_of(".en") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::string toml_string(const std::string& value) {
+  std::string out = "\"";
+  for (const char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20 || byte == 0x7F) {
+      constexpr char kHex[] = "0123456789ABCDEF";
+      out += "\\u00";
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+std::string limit_text(double value) {
+  std::string text = number_text(value);
+  if (text.ends_with(".0")) text.resize(text.size() - 2);
+  return text;
+}
+
+std::string limits_text(const Limits& limits) {
+  std::string out;
+  if (limits.min > -std::numeric_limits<double>::infinity())
+    out += std::string(limits.above_min ? ", above " : ", at least ") + limit_text(limits.min);
+  if (limits.max < std::numeric_limits<double>::infinity())
+    out += std::string(limits.below_max ? ", below " : ", at most ") + limit_text(limits.max);
+  return out;
+}
+
+/// One key of a description.
+struct Entry {
+  std::string key;    // without its section
+  std::string type;   // "integer", with limits or choices
+  std::string value;  // as TOML
+  std::string doc;
+};
+struct Section {
+  std::string name, doc;
+  std::vector<Entry> entries = {};
+};
+
+/// Collects a description, section by section: TOML wants the keys of a section together, root first.
+class Collector final : public Fields {
+ public:
+  Collector() { sections_.push_back({"", ""}); }
+  const std::vector<Section>& sections() const { return sections_; }
+
+  void field(std::string_view key, std::int64_t& value, std::string_view doc, Limits limits) override {
+    add(key, "integer" + limits_text(limits), std::to_string(value), doc);
+  }
+  void field(std::string_view key, double& value, std::string_view doc, Limits limits) override {
+    add(key, "number" + limits_text(limits), number_text(value), doc);
+  }
+  void field(std::string_view key, bool& value, std::string_view doc) override {
+    add(key, "true or false", value ? "true" : "false", doc);
+  }
+  void field(std::string_view key, std::string& value, std::string_view doc, std::vector<std::string> choices) override {
+    std::string type = "string";
+    for (std::size_t i = 0; i < choices.size(); ++i) type += (i == 0 ? ": " : " | ") + toml_string(choices[i]);
+    add(key, type, toml_string(value), doc);
+  }
+  void field(std::string_view key, std::vector<std::string>& value, std::string_view doc) override {
+    std::string text = "[";
+    for (std::size_t i = 0; i < value.size(); ++i) text += (i == 0 ? "" : ", ") + toml_string(value[i]);
+    add(key, "list of strings", text + "]", doc);
+  }
+
+ protected:
+  void begin_section(std::string_view key, std::string_view doc) override {
+    const std::string& outer = sections_[open_.empty() ? 0 : open_.back()].name;
+    open_.push_back(sections_.size());
+    sections_.push_back({outer.empty() ? std::string(key) : outer + "." + std::string(key), std::string(doc)});
+  }
+  void end_section() override { open_.pop_back(); }
+
+ private:
+  void add(std::string_view key, std::string type, std::string value, std::string_view doc) {
+    sections_[open_.empty() ? 0 : open_.back()].entries.push_back(
+        {std::string(key), std::move(type), std::move(value), std::string(doc)});
+  }
+
+  std::vector<Section> sections_;
+  std::vector<std::size_t> open_;
+};
+
+std::string dotted(const Section& section, const Entry& entry) {
+  return section.name.empty() ? entry.key : section.name + "." + entry.key;
+}
+
+}  // namespace
+
+std::string write_config(const std::function<void(Fields&)>& describe) {
+  Collector collector;
+  describe(collector);
+  std::string out;
+  for (const Section& section : collector.sections()) {
+    if (section.entries.empty()) continue;
+    if (!out.empty()) out += "\n";
+    if (!section.name.empty()) out += wrap(section.doc, "# ") + "[" + section.name + "]\n";
+    for (const Entry& entry : section.entries) out += wrap(entry.doc, "# ") + entry.key + " = " + entry.value + "\n";
+  }
+  return out;
+}
+
+std::string explain_config(const std::function<void(Fields&)>& describe, const std::string& key) {
+  Collector collector;
+  describe(collector);
+  std::string out;
+  std::vector<std::string> names;
+  for (const Section& section : collector.sections()) {
+    const bool whole = key.empty() || section.name == key || section.name.starts_with(key + ".");
+    if (!section.name.empty()) names.push_back(section.name);
+    if (whole && !section.entries.empty() && !section.name.empty()) {
+      if (!out.empty()) out += '\n';
+      out += wrap(fmt::format("[{}] {}", section.name, section.doc), "");
+    }
+    for (const Entry& entry : section.entries) {
+      const std::string name = dotted(section, entry);
+      names.push_back(name);
+      if (!whole && name != key) continue;
+      out += wrap(name + " = " + entry.value, "") + wrap("(" + entry.type + ") " + entry.doc, "    ");
+    }
+  }
+  if (out.empty())
+    throw ConfigError("there is no config key \"" + key + "\"" + suggestion_text(did_you_mean_key(key, names)) +
+                      " `tradewind config schema` lists all");
+  return out;
+}
+
+}  // namespace tradewind::runtime
