@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # The Debian 12 packages that Tradewind needs: the only list, sourced by launcher/quickstart and tests/run.
 #
+# (ocl-icd-opencl-dev: the CMake package of Debian's libdnnl-dev asks for OpenCL.)
+#
 # packages_of GROUP...   prints the packages of the groups, one a line. Groups: build, test.
 # missing_of GROUP...    prints those that are not there. An entry "package=command" is also satisfied by the command alone.
 # install_missing YES GROUP...
@@ -14,7 +16,7 @@ packages_of() {
       build)
         printf '%s\n' g++=g++ cmake=cmake ninja-build=ninja pkg-config=pkg-config libdnnl-dev libhwy-dev libxxhash-dev \
           libzstd-dev liblzma-dev zlib1g-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libtomlplusplus-dev libcli11-dev \
-          libhdf5-dev
+          libhdf5-dev ocl-icd-opencl-dev
         ;;
       test)
         printf '%s\n' git=git libboost-test-dev clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck \
