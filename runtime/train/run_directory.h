@@ -1,0 +1,60 @@
+// The directory of a run: who works in it, what it holds, whether it may go on.
+//
+//   <run>/lock              flock, with the process and host that hold it
+//   <run>/status.json       format, version, state, step, exit_code, seconds; what makes it a run directory
+//   <run>/config.toml       the resolved config
+//   <run>/environment.json  build, machine, libraries
+//   <run>/metrics.jsonl     an object a line (runtime/train/metrics_file.h)
+//   <run>/log.txt
+//   <run>/checkpoints/
+//   <run>/old/              the run before the last --fresh
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "runtime/core/log.h"
+
+namespace tradewind::runtime {
+
+enum class RunState : std::uint8_t { kRunning, kStopped, kFinished, kFailed };
+
+class RunDirectory {
+ public:
+  /// Creates or opens `path`, takes its lock, and opens `log` in it. `config` is the resolved config (write_config).
+  /// With `fresh` a run that is there moves to old/, in place of the one there; only files that Tradewind makes are touched.
+  /// Throws ConfigError with the remedy where the directory holds something else than a run, a finished run, a run of a newer
+  /// version or of another config (keys with both values), or is in use (process and host). A run that has no checkpoint yet
+  /// begins anew, whatever its config. Keys that do not change the mathematics (threads, cadence of evaluation and of
+  /// checkpoints) may differ: `log` warns.
+  RunDirectory(const std::filesystem::path& path, const std::string& config, bool fresh, Log& log);
+  ~RunDirectory();  // gives the lock back
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
+
+  /// There is a checkpoint to go on from.
+  bool resumable() const { return resumable_; }
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+
+  /// Writes environment.json.
+  void write_environment(const nlohmann::ordered_json& environment) const;
+  /// Writes status.json, whole or not at all.
+  void write_status(RunState state, std::int64_t step, int exit_code, double seconds) const;
+
+ private:
+  void lock();
+  void start_fresh() const;
+
+  std::filesystem::path path_;
+  int lock_ = -1;
+  bool resumable_ = false;
+};
+
+/// Writes `text` under a temporary name and renames it to `file`. Throws CheckpointError (a full disk) naming the file.
+void write_file_whole(const std::filesystem::path& file, const std::string& text);
+
+}  // namespace tradewind::runtime

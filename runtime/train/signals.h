@@ -1,0 +1,25 @@
+// Ctrl-C and SIGTERM ask the loop to stop at the next step boundary.
+#pragma once
+
+#include <csignal>
+
+namespace tradewind::runtime {
+
+/// While it lives SIGINT and SIGTERM set a flag. A second SIGINT ends the process at once (exit code 130 in a shell).
+/// One at a time.
+class StopSignals {
+ public:
+  StopSignals();
+  ~StopSignals();  // what was installed before comes back
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  /// The signal that came, 0 while none did.
+  int received() const;
+  bool stop_requested() const { return received() != 0; }
+
+ private:
+  struct sigaction interrupt_, terminate_;
+};
+
+}  // namespace tradewind::runtime
