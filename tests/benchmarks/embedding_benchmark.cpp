@@ -42,6 +42,15 @@ void both_dense(benchmark::State& state) {
   tradewind::benchmarks::count_bytes(state, 12 * a.N * a.C + 4 * a.V * a.C);
 }
 
+void backward_dense(benchmark::State& state) {
+  const Arrays a(state);
+  const Array dtable(a.V * a.C);
+  for (auto _ : state)
+    embedding_backward_dense(dtable.data(), a.dy.data(), a.ids.data(), a.N, a.V, a.C, Write::kAssign, DType::kFloat32,
+                             launch());
+  tradewind::benchmarks::count_bytes(state, 4 * a.N * a.C + 4 * a.V * a.C);
+}
+
 void backward_sparse(benchmark::State& state) {
   const Arrays a(state);
   const Array values(a.N * a.C);
@@ -59,4 +68,10 @@ void shapes(benchmark::internal::Benchmark* b) {
 
 BENCHMARK(forward)->Apply(shapes);
 BENCHMARK(both_dense)->Apply(shapes);
+BENCHMARK(backward_dense)
+    ->Args({3417, 64, 25600})
+    ->Args({65, 128, 768})
+    ->Args({65, 384, 16384})
+    ->Args({256, 384, 16384})
+    ->UseRealTime();
 BENCHMARK(backward_sparse)->Args({1000000, 64, 53248})->UseRealTime();
