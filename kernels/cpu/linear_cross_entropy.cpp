@@ -144,7 +144,7 @@ void linear_cross_entropy(const CrossEntropyProblem& p, const Launch& launch) {
     return;
   }
   constexpr std::int64_t kPrivateBytes = std::int64_t{64} << 20;  // of all threads' dw
-  constexpr std::int64_t kPrivateLogits = 448 * 1024;             // of one thread's chunk
+  constexpr std::int64_t kPrivateLogits = 384 * 1024;             // of one thread's chunk
   constexpr std::int64_t kSharedLogits = 16 * 1024 * 1024;        // of a chunk of all threads: 64 MiB
   constexpr std::int64_t kLeastRows = 32;                         // below which a product packs more than it multiplies
   const std::int64_t part_rows = (p.N + launch.threads - 1) / launch.threads;
