@@ -125,9 +125,8 @@ void rope_apply(float* x, const std::int32_t* position, std::int64_t N, std::int
         fill_row(own, a * kFine, frequency.get(), P);
         fill_row(own + D, b, frequency.get(), P);
       }
-      if (n == begin || position[n] != position[n - 1])
-        HWY_DYNAMIC_DISPATCH(combine)
-        (cosine, sine, tables ? table.get() + a * D : own, tables ? fine + b * D : own + D, pairs, sign);
+      if (n == begin || position[n] != position[n - 1]) HWY_DYNAMIC_DISPATCH(combine)
+      (cosine, sine, tables ? table.get() + a * D : own, tables ? fine + b * D : own + D, pairs, sign);
       if (options.layout == RopeLayout::kHalf)
         HWY_DYNAMIC_DISPATCH(rotate_half)(x + n * stride, cosine, sine, count, pairs);
       else

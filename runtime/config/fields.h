@@ -31,8 +31,7 @@ class Fields {
   virtual void field(std::string_view key, double& value, std::string_view doc, Limits limits = {}) = 0;
   virtual void field(std::string_view key, bool& value, std::string_view doc) = 0;
   /// choices empty: any string.
-  virtual void field(std::string_view key, std::string& value, std::string_view doc,
-                     std::vector<std::string> choices = {}) = 0;
+  virtual void field(std::string_view key, std::string& value, std::string_view doc, std::vector<std::string> choices = {}) = 0;
   virtual void field(std::string_view key, std::vector<std::string>& value, std::string_view doc) = 0;
 
   template <class Section>
