@@ -1,0 +1,65 @@
+#include "runtime/core/environment.h"
+
+#include <H5public.h>
+#include <fmt/format.h>
+#include <hwy/highway.h>
+#include <oneapi/dnnl/dnnl_version.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "kernels/base/isa.h"
+
+namespace tradewind::runtime {
+namespace {
+
+std::string cpu_model() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("model name"))
+      if (const std::size_t at = line.find(": "); at != std::string::npos) return line.substr(at + 2);
+  return "unknown";
+}
+
+std::string dotted(int major, int minor, int patch) { return fmt::format("{}.{}.{}", major, minor, patch); }
+
+}  // namespace
+
+std::string version() { return TRADEWIND_VERSION; }
+
+std::size_t resident_bytes() {
+  std::ifstream in("/proc/self/statm");
+  std::size_t total = 0, resident = 0;
+  if (!(in >> total >> resident)) return 0;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+nlohmann::ordered_json describe_environment(const Context& context) {
+  utsname system{};
+  uname(&system);
+  nlohmann::ordered_json out;
+  out["version"] = version();
+  out["build"] = TRADEWIND_BUILD;
+  out["compiler"] = std::string("g++ ") + __VERSION__;
+  auto& libraries = out["libraries"];
+  libraries["onednn"] = dotted(DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR, DNNL_VERSION_PATCH);
+  libraries["highway"] = dotted(HWY_MAJOR, HWY_MINOR, HWY_PATCH);
+  libraries["hdf5"] = dotted(H5_VERS_MAJOR, H5_VERS_MINOR, H5_VERS_RELEASE);
+  libraries["zstd"] = ZSTD_versionString();
+  libraries["xxhash"] = dotted(XXH_VERSION_MAJOR, XXH_VERSION_MINOR, XXH_VERSION_RELEASE);
+  out["device"] = context.device().type == DeviceType::kCpu ? "cpu" : "cuda";
+  out["isa"] = kernels::active_isa();
+  out["threads"] = context.threads();
+  out["cpu"] = cpu_model();
+  out["cores"] = available_cores();
+  out["memory_bytes"] = static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  out["host"] = system.nodename;
+  out["system"] = std::string(system.sysname) + " " + system.release + " " + system.machine;
+  return out;
+}
+
+}  // namespace tradewind::runtime

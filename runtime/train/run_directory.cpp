@@ -1,0 +1,240 @@
+#include "runtime/train/run_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <string_view>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "runtime/config/config.h"
+#include "runtime/core/environment.h"
+
+namespace tradewind::runtime {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int kFormat = 1;  // of the directory; a higher one is refused
+constexpr const char* kElsewhere = "choose another run.directory (--set run.directory=DIR)";
+
+// What moves to old/. status.json is last: without it the directory would count as unknown if the move were cut short.
+constexpr std::array kMoved = {"checkpoints", "metrics.jsonl", "log.txt", "environment.json", "config.toml", "status.json"};
+
+// A change of these changes neither the parameters nor the data that a step sees.
+constexpr std::array kFree = {"run.directory", "runtime.", "evaluate.", "checkpoint."};
+
+bool is_free(const std::string& key) {
+  for (const std::string_view free : kFree)
+    if (free.ends_with('.') ? key.starts_with(free) : key == free) return true;
+  return false;
+}
+
+std::string read_text(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) throw ConfigError("cannot read " + file.string() + ": " + std::strerror(errno));
+  return std::move(text).str();
+}
+
+/// The names in `directory` but for those that a process makes before it has written status.json.
+std::vector<std::string> contents(const fs::path& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (name != "lock" && name != "status.json.tmp") names.push_back(name);
+  }
+  if (error) throw ConfigError("cannot read run directory " + directory.string() + ": " + error.message());
+  return names;
+}
+
+void refuse_unknown(const fs::path& directory) {
+  const auto names = contents(directory);
+  if (names.empty() || fs::exists(directory / "status.json")) return;
+  throw ConfigError(directory.string() + " is not empty and no run directory (it holds " + names.front() +
+                    " but no status.json); " + kElsewhere);
+}
+
+bool has_checkpoint(const fs::path& checkpoints) {
+  std::error_code error;
+  for (fs::directory_iterator at(checkpoints, error), end; !error && at != end; at.increment(error))
+    if (at->path().filename().string().starts_with("step-")) return true;
+  return false;
+}
+
+/// Deletes the run that an earlier --fresh put aside: our files by name, and the folders if nothing else is in them.
+void remove_old(const fs::path& old) {
+  std::error_code ignored;
+  for (fs::directory_iterator at(old / "checkpoints", ignored), end; !ignored && at != end; at.increment(ignored)) {
+    const std::string name = at->path().filename().string();
+    std::error_code failed;
+    if (name.starts_with("step-") || name.starts_with(".")) fs::remove_all(at->path(), failed);
+  }
+  for (const char* name : kMoved) fs::remove(old / name, ignored);
+}
+
+/// Throws ConfigError where `after` is not the config that the run began with; warns of what may differ.
+void compare(const fs::path& directory, const std::string& after, Log& log) {
+  const std::string name = (directory / "config.toml").string();
+  std::string refused;
+  for (const ConfigDifference& difference : compare_configs(read_text(name), after, name)) {
+    const std::string line = difference.key + ": " + difference.before + " in the run, " + difference.after + " now";
+    // A key that the run's version did not have: what it does by default is what that version did.
+    const bool added = difference.before == "(absent)";
+    if (added || is_free(difference.key))
+      log.warning("going on with another config: " + line);
+    else
+      refused += "  " + line + "\n";
+  }
+  if (!refused.empty())
+    throw ConfigError(directory.string() + " holds a run with another config:\n" + refused +
+                      "Give the run its own values to go on with it, start anew with --fresh, or " + kElsewhere);
+}
+
+const char* name_of(RunState state) {
+  switch (state) {
+    case RunState::kRunning: return "running";
+    case RunState::kStopped: return "stopped";
+    case RunState::kFinished: return "finished";
+    case RunState::kFailed: return "failed";
+  }
+  return "unknown";
+}
+
+nlohmann::json read_status(const fs::path& directory) {
+  const fs::path file = directory / "status.json";
+  const auto status = nlohmann::json::parse(read_text(file), nullptr, false);
+  const bool valid = status.is_object() && status.contains("format") && status["format"].is_number_integer();
+  if (!valid) throw ConfigError(file.string() + " is damaged or not Tradewind's; " + kElsewhere);
+  if (status["format"].get<int>() > kFormat)
+    throw ConfigError(directory.string() + " was written by a newer version, Tradewind " + status.value("version", "unknown") +
+                      "; this is " + version() + ": use the newer one, or " + kElsewhere);
+  return status;
+}
+
+}  // namespace
+
+void write_file_whole(const fs::path& file, const std::string& text) {
+  const fs::path temporary = file.string() + ".tmp";
+  const auto fail = [&](int error) {
+    ::unlink(temporary.c_str());
+    throw CheckpointError("writing " + file.string() + ": " + std::strerror(error) +
+                          (error == ENOSPC ? "; free some space and run the same command again" : ""));
+  };
+  const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor < 0) fail(errno);
+  int error = 0;
+  for (std::size_t at = 0; at < text.size() && error == 0;) {
+    const ssize_t written = ::write(descriptor, text.data() + at, text.size() - at);
+    if (written < 0 && errno != EINTR) error = errno;
+    if (written > 0) at += static_cast<std::size_t>(written);
+  }
+  if (error == 0 && ::fsync(descriptor) != 0) error = errno;
+  if (::close(descriptor) != 0 && error == 0) error = errno;
+  if (error == 0 && ::rename(temporary.c_str(), file.c_str()) != 0) error = errno;
+  if (error != 0) fail(error);
+}
+
+RunDirectory::RunDirectory(const fs::path& path, const std::string& config, bool fresh, Log& log) : path_(path) {
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error || !fs::is_directory(path_))
+    throw ConfigError("cannot create run directory " + path_.string() + ": " +
+                      (error ? error.message() : "there is a file of that name") + "; " + kElsewhere);
+  refuse_unknown(path_);
+  lock();
+  try {
+    refuse_unknown(path_);  // somebody may have filled it before we had the lock
+    nlohmann::json status;
+    if (fs::exists(path_ / "status.json")) {
+      status = read_status(path_);
+      const bool finished = status.value("state", "") == name_of(RunState::kFinished);
+      if (fresh) {
+        start_fresh();
+        status.clear();
+      } else if (finished) {
+        throw ConfigError(path_.string() + " holds a finished run of " + std::to_string(status.value("step", std::int64_t{0})) +
+                          " steps; start anew with --fresh, or " + kElsewhere);
+      }
+    }
+    resumable_ = has_checkpoint(checkpoints());
+    if (resumable_ && fs::exists(path_ / "config.toml")) compare(path_, config, log);
+    write_status(RunState::kRunning, resumable_ ? status.value("step", std::int64_t{0}) : 0, 0,
+                 resumable_ ? status.value("seconds", 0.0) : 0.0);
+    write_file_whole(path_ / "config.toml", config);
+    fs::create_directories(checkpoints());
+    log.open(path_ / "log.txt");
+  } catch (const fs::filesystem_error& e) {
+    ::close(lock_);
+    throw ConfigError("opening run directory " + path_.string() + ": " + e.code().message());
+  } catch (...) {
+    ::close(lock_);
+    throw;
+  }
+}
+
+RunDirectory::~RunDirectory() { ::close(lock_); }
+
+void RunDirectory::lock() {
+  const fs::path file = path_ / "lock";
+  lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0) throw ConfigError("cannot write to run directory " + path_.string() + ": " + std::strerror(errno));
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    ::close(lock_);
+    if (error != EWOULDBLOCK) throw ConfigError("cannot lock " + file.string() + ": " + std::strerror(error));
+    long process = 0;
+    std::string host = "an unknown host";
+    std::ifstream(file) >> process >> host;
+    throw ConfigError(path_.string() + " is in use by process " + std::to_string(process) + " on " + host +
+                      "; wait until it ends, or " + kElsewhere);
+  }
+  char host[256] = "unknown";
+  ::gethostname(host, sizeof host - 1);
+  const std::string owner = std::to_string(::getpid()) + " " + host + "\n";
+  if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, owner.data(), owner.size(), 0) != static_cast<ssize_t>(owner.size())) {
+    const int error = errno;
+    ::close(lock_);
+    throw ConfigError("cannot write " + file.string() + ": " + std::strerror(error));
+  }
+}
+
+void RunDirectory::start_fresh() const {
+  const fs::path old = path_ / "old";
+  remove_old(old);
+  fs::create_directories(old);
+  for (const char* name : kMoved) {
+    if (!fs::exists(fs::symlink_status(path_ / name))) continue;
+    std::error_code error;
+    fs::rename(path_ / name, old / name, error);
+    if (error)
+      throw ConfigError("--fresh: cannot move " + (path_ / name).string() + " to " + old.string() + ": " + error.message() +
+                        "; " + kElsewhere);
+  }
+}
+
+void RunDirectory::write_environment(const nlohmann::ordered_json& environment) const {
+  write_file_whole(path_ / "environment.json", environment.dump(2) + "\n");
+}
+
+void RunDirectory::write_status(RunState state, std::int64_t step, int exit_code, double seconds) const {
+  nlohmann::ordered_json status;
+  status["format"] = kFormat;
+  status["version"] = version();
+  status["state"] = name_of(state);
+  status["step"] = step;
+  status["exit_code"] = exit_code;
+  status["seconds"] = seconds;
+  write_file_whole(path_ / "status.json", status.dump(2) + "\n");
+}
+
+}  // namespace tradewind::runtime
