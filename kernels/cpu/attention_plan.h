@@ -108,7 +108,7 @@ std::vector<Cursor> split_tiles(std::int64_t items, std::int64_t block, bool may
     balanced = balanced && at(item) - share * part < 0.05 * share && share * part - at(item) < 0.05 * share;
   }
   cursors.push_back({items, 0});
-  if (balanced || !may_cut || block != 1) return cursors;
+  if (items == 0 || balanced || !may_cut || block != 1) return cursors;
   for (int part = 1; part < parts; ++part) {  // the same places, now within items
     const double target = share * part;
     std::int64_t item = 0;

@@ -1,14 +1,13 @@
 // Attention against a float64 oracle: every option alone and together, packing, caches, threads, and the golden layers.
 #include "kernels/attention.h"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <numeric>
 
 #include "kernels/base/error.h"
-#include "kernels/base/isa.h"
 #include "tests/support/oracle.h"
 #include "tests/support/safetensors.h"
 
