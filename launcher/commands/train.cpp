@@ -1,0 +1,162 @@
+#include <cstdio>
+
+#include "kernels/base/isa.h"
+#include "launcher/commands/commands.h"
+#include "launcher/dry_run.h"
+#include "launcher/session.h"
+#include "runtime/core/environment.h"
+#include "runtime/train/metrics_file.h"
+#include "runtime/train/progress.h"
+#include "runtime/train/run_directory.h"
+#include "runtime/train/signals.h"
+
+namespace tradewind::launcher {
+namespace {
+
+using runtime::RunState;
+using Reason = runtime::TrainOutcome::Reason;
+
+std::string text(const char* format, auto... values) {
+  char buffer[256];
+  std::snprintf(buffer, sizeof buffer, format, values...);
+  return buffer;
+}
+
+/// Carries what the loop says to the terminal, the log and the metrics file.
+class Observer final : public runtime::TrainObserver {
+ public:
+  Observer(runtime::Log& log, runtime::Progress& progress, const runtime::RunDirectory& directory)
+      : log_(log), progress_(progress), directory_(directory) {}
+
+  /// Metrics go on behind `step`.
+  void begin(std::int64_t step) { metrics_ = std::make_unique<runtime::MetricsFile>(directory_.metrics(), step); }
+
+  void on_step(const runtime::StepReport& report) override {
+    metrics_->write(report);
+    progress_.step(report);
+    seconds_ = report.total_seconds;
+  }
+  void on_evaluation(std::int64_t step, const runtime::Evaluation& e, bool best) override {
+    metrics_->write(step, e);
+    log_.info(text("step %lld: validation loss %.4f, perplexity %.3f, bits per byte %.4f%s", static_cast<long long>(step),
+                   e.loss, e.perplexity, e.bits_per_byte, best ? " (best)" : ""));
+  }
+  void on_checkpoint(std::int64_t step) override {
+    directory_.write_status(RunState::kRunning, step, 0, seconds_);
+    log_.note(text("checkpoint of step %lld", static_cast<long long>(step)));
+  }
+  void on_phase(runtime::Phase phase, std::int64_t done, std::int64_t total) override { progress_.phase(phase, done, total); }
+  void on_warning(const std::string& message) override { log_.warning(message); }
+  bool stop_requested() override { return signals_.stop_requested(); }
+  double seconds() const { return seconds_; }
+
+ private:
+  runtime::Log& log_;
+  runtime::Progress& progress_;
+  const runtime::RunDirectory& directory_;
+  runtime::StopSignals signals_;
+  std::unique_ptr<runtime::MetricsFile> metrics_;
+  double seconds_ = 0;
+};
+
+/// The data must be what the run began with: its tokens are the meaning of the model's rows.
+void check_data(const runtime::Checkpoint& checkpoint, const runtime::TextCorpus& corpus, const RunConfig& config) {
+  const auto run = checkpoint.state().value("run", nlohmann::json::object());
+  if (run.value("data_checksum", std::uint64_t{0}) == corpus.train->checksum()) return;
+  throw DataError("resuming: " + config.data.path +
+                  " is not the text that this run began with; restore it, or start anew with --fresh");
+}
+
+std::unique_ptr<runtime::Tokenizer> tokenizer_of(const runtime::Checkpoint& checkpoint) {
+  const auto& state = checkpoint.state();
+  if (!state.contains("run") || !state.at("run").contains("tokenizer"))
+    throw CheckpointError("resuming: the checkpoint of step " + std::to_string(checkpoint.step()) + " holds no tokenizer");
+  return runtime::Tokenizer::from_json(state.at("run").at("tokenizer"));
+}
+
+void log_summary(runtime::Log& log, RunConfig& config, const runtime::Context& context, const runtime::TextCorpus& corpus,
+                 runtime::Task& task) {
+  const auto parameters = static_cast<double>(task.parameters().parameter_count());
+  log.info(corpus.summary);
+  log.info(text("model %s: %.2f M parameters (%.1f MiB), %.2f GFLOP a step", config.model_name.c_str(), parameters / 1e6,
+                parameters * 4 / (1 << 20),
+                3 * task.cost().forward_flops_per_sample * static_cast<double>(config.train.batch) / 1e9));
+  log.info(text("%lld steps of %lld blocks of %lld tokens, %d threads, kernels for %s",
+                static_cast<long long>(config.train.steps), static_cast<long long>(config.train.batch),
+                static_cast<long long>(config.model->context()), context.threads(), kernels::active_isa().c_str()));
+}
+
+int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const runtime::RunDirectory& directory, double seconds,
+           double peak_bytes, const std::string& command) {
+  const auto step = static_cast<long long>(outcome.step);
+  if (outcome.reason == Reason::kStopped) {
+    directory.write_status(RunState::kStopped, outcome.step, static_cast<int>(ExitCode::kRequeue), seconds);
+    log.info(text("stopped at step %lld, which is saved; run the same command again to go on", step));
+    return static_cast<int>(ExitCode::kRequeue);
+  }
+  directory.write_status(RunState::kFinished, outcome.step, 0, seconds);
+  if (outcome.reason == Reason::kEarlyStopped)
+    log.info(text("stopped early at step %lld: no gain on the validation part", step));
+  log.info(text("done: %lld steps in %.0f s, training loss %.4f, peak memory of tensors %.0f MiB", step, seconds,
+                outcome.last_loss, peak_bytes / (1 << 20)));
+  if (outcome.last_evaluation)
+    log.info(text("validation loss %.4f (best %.4f at step %lld), perplexity %.3f, bits per byte %.4f",
+                  outcome.last_evaluation->loss, outcome.best_loss, static_cast<long long>(outcome.best_step),
+                  outcome.last_evaluation->perplexity, outcome.last_evaluation->bits_per_byte));
+  log.info("the run is in " + directory.path().string() + "; try: " + command);
+  return 0;
+}
+
+int train_in(RunConfig& config, const runtime::RunDirectory& directory, runtime::Log& log, runtime::Context& context) {
+  runtime::Progress progress(log);
+  progress.phase("reading data");
+  std::optional<runtime::Checkpoint> checkpoint;
+  if (directory.resumable())
+    checkpoint = runtime::open_newest_checkpoint(directory.checkpoints(), [&](const std::string& w) { log.warning(w); });
+  std::unique_ptr<runtime::Tokenizer> tokenizer = checkpoint ? tokenizer_of(*checkpoint) : nullptr;
+  const auto seed = static_cast<std::uint64_t>(config.run.seed);
+  const auto corpus = runtime::load_text_corpus(config.data, config.model->context(), seed, tokenizer.get());
+  if (checkpoint) check_data(*checkpoint, corpus, config);
+
+  const auto task = config.model->build({.vocabulary = corpus.tokenizer->vocabulary_size()});
+  task->parameters().allocate(context);
+  log_summary(log, config, context, corpus, *task);
+  const auto communicator = runtime::make_single_communicator();
+  auto trainer_config = config.trainer_config();
+  trainer_config.extra = run_state(config, corpus);
+  Observer observer(log, progress, directory);
+  runtime::Trainer trainer(context, *communicator, *task, *corpus.train, corpus.validation.get(), trainer_config,
+                           directory.checkpoints(), observer);
+  if (checkpoint) {
+    trainer.restore(*checkpoint);
+    log.info("going on from step " + std::to_string(trainer.step()));
+  }
+  observer.begin(trainer.step());
+  directory.write_status(RunState::kRunning, trainer.step(), 0, 0);
+  try {
+    const auto outcome = trainer.run();
+    progress.finish();
+    return report(log, outcome, directory, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()),
+                  "tradewind generate " + directory.path().string() + " --prompt \"...\"");
+  } catch (const Error& e) {
+    progress.finish();
+    directory.write_status(RunState::kFailed, trainer.step(), static_cast<int>(e.code()), observer.seconds());
+    throw;
+  }
+}
+
+}  // namespace
+
+int train(const TrainOptions& options, const models::Registry& registry) {
+  if (options.dry_run) return dry_run(options.config, options.overrides, registry);
+  RunConfig config = read_run_config(options.config, options.overrides, registry);
+  std::vector<std::string> notes;
+  const auto context = make_context(config, notes);
+  runtime::Log log;
+  const runtime::RunDirectory directory(config.run.directory, config.text(), options.fresh, log);
+  directory.write_environment(runtime::describe_environment(*context));
+  for (const auto& note : notes) log.info(note);
+  return train_in(config, directory, log, *context);
+}
+
+}  // namespace tradewind::launcher
