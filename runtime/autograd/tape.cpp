@@ -44,7 +44,7 @@ std::pair<Tensor, kernels::Write> Tape::gradient_of(const Variable& variable) co
   return {state.gradient, kernels::Write::kAssign};
 }
 
-void Tape::contribute(const Variable& variable, Tensor contribution) const {
+void Tape::contribute(const Variable& variable, const Tensor& contribution) const {
   auto& state = *variable.state_;
   if (!state.needs_gradient) return;
   if (!state.gradient.defined()) {

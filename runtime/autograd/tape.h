@@ -62,7 +62,7 @@ class Tape {
   /// Where an op writes the gradient of `variable`, and how: allocated and assigned at the first contribution.
   std::pair<Tensor, kernels::Write> gradient_of(const Variable& variable) const;
   /// Adds `contribution`, which the caller gives up: adopted where it is the first.
-  void contribute(const Variable& variable, Tensor contribution) const;
+  void contribute(const Variable& variable, const Tensor& contribution) const;
 
   /// Called with each parameter the moment its gradient is final: the hook of data parallelism.
   void on_ready(std::function<void(Parameter&)> ready) { ready_ = std::move(ready); }

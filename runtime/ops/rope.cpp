@@ -9,13 +9,13 @@ Variable rope(Tape& tape, const Variable& x, const Tensor& positions, std::int64
   Variable y = tape.variable(x.value(), {&x});
   if (!y.needs_gradient()) return y;
   tape.record({}, [&tape, x, y, positions, heads, D, N, width, options] {
-    Tensor dy = y.take_gradient();
+    const Tensor dy = y.take_gradient();
     if (!dy.defined()) return;
     require(dy.unique(), "rope", "the gradient of its output is shared");
     kernels::RopeOptions back = options;
     back.backward = true;
     kernels::rope_apply(dy.raw(), positions.data<std::int32_t>(), N, heads, D, width, back, tape.context().launch());
-    tape.contribute(x, std::move(dy));
+    tape.contribute(x, dy);
   });
   return y;
 }
