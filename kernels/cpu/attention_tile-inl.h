@@ -41,7 +41,12 @@ constexpr float kLn2 = 0.693147180559945309F;
 HWY_INLINE V32 fast_exp2(D32 d, V32 x) {
   const hn::RebindToSigned<D32> di;
   const V32 magic = hn::Set(d, 12582912.0F);
-  x = hn::Max(hn::Set(d, -127.0F), x);  // this order keeps a NaN; 2^-127 comes out as the bits of 0
+  const V32 least = hn::Set(d, -127.0F);  // 2^-127 comes out as the bits of 0
+#if HWY_TARGET <= HWY_AVX2
+  x = hn::Max(least, x);  // x86 returns the second operand where one is NaN
+#else
+  x = hn::IfThenElse(hn::Lt(x, least), least, x);
+#endif
   const V32 shifted = hn::Add(x, magic), f = hn::Sub(x, hn::Sub(shifted, magic));
   V32 p = hn::Set(d, 0.0013264714507386088F);
   p = hn::MulAdd(p, f, hn::Set(d, 0.009671512991189957F));
