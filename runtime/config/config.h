@@ -42,6 +42,9 @@ std::string write_config(const std::function<void(Fields&)>& describe);
 /// explanation, in lines of at most 80 columns. Throws ConfigError with "did you mean" where there is none.
 std::string explain_config(const std::function<void(Fields&)>& describe, const std::string& key);
 
+/// `text` in lines of at most 80 columns, each beginning with `indent` and ending with a line break.
+std::string wrap_text(std::string_view text, const std::string& indent);
+
 /// A key that two config files give different values ("(absent)" where one lacks it).
 struct ConfigDifference {
   std::string key, before, after;

@@ -14,25 +14,6 @@ namespace {
 
 constexpr std::size_t kColumns = 80;
 
-/// `text` in lines of at most 80 columns, each beginning with `indent`.
-std::string wrap(std::string_view text, const std::string& indent) {
-  std::string out, line = indent;
-  for (std::size_t at = 0; at < text.size();) {
-    std::size_t end = text.find_first_of(" \n", at);
-    if (end == std::string_view::npos) end = text.size();
-    const std::string_view word = text.substr(at, end - at);
-    at = end + 1;
-    if (word.empty()) continue;
-    if (line.size() > indent.size() && line.size() + 1 + word.size() > kColumns) {
-      out += line + "\n";
-      line = indent;
-    }
-    if (line.size() > indent.size()) line += ' ';
-    line += word;
-  }
-  return line.size() > indent.size() ? out + line + "\n" : out;
-}
-
 // The shortest decimal that reads back as the same double. TOML wants a point or an exponent in it.
 std::string number_text(double value) {
   char buffer[32];
@@ -138,6 +119,24 @@ std::string dotted(const Section& section, const Entry& entry) {
 
 }  // namespace
 
+std::string wrap_text(std::string_view text, const std::string& indent) {
+  std::string out, line = indent;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = text.find_first_of(" \n", at);
+    if (end == std::string_view::npos) end = text.size();
+    const std::string_view word = text.substr(at, end - at);
+    at = end + 1;
+    if (word.empty()) continue;
+    if (line.size() > indent.size() && line.size() + 1 + word.size() > kColumns) {
+      out += line + "\n";
+      line = indent;
+    }
+    if (line.size() > indent.size()) line += ' ';
+    line += word;
+  }
+  return line.size() > indent.size() ? out + line + "\n" : out;
+}
+
 std::string write_config(const std::function<void(Fields&)>& describe) {
   Collector collector;
   describe(collector);
@@ -145,8 +144,8 @@ std::string write_config(const std::function<void(Fields&)>& describe) {
   for (const Section& section : collector.sections()) {
     if (section.entries.empty()) continue;
     if (!out.empty()) out += "\n";
-    if (!section.name.empty()) out += wrap(section.doc, "# ") + "[" + section.name + "]\n";
-    for (const Entry& entry : section.entries) out += wrap(entry.doc, "# ") + entry.key + " = " + entry.value + "\n";
+    if (!section.name.empty()) out += wrap_text(section.doc, "# ") + "[" + section.name + "]\n";
+    for (const Entry& entry : section.entries) out += wrap_text(entry.doc, "# ") + entry.key + " = " + entry.value + "\n";
   }
   return out;
 }
@@ -161,13 +160,13 @@ std::string explain_config(const std::function<void(Fields&)>& describe, const s
     if (!section.name.empty()) names.push_back(section.name);
     if (whole && !section.entries.empty() && !section.name.empty()) {
       if (!out.empty()) out += '\n';
-      out += wrap(fmt::format("[{}] {}", section.name, section.doc), "");
+      out += wrap_text(fmt::format("[{}] {}", section.name, section.doc), "");
     }
     for (const Entry& entry : section.entries) {
       const std::string name = dotted(section, entry);
       names.push_back(name);
       if (!whole && name != key) continue;
-      out += wrap(name + " = " + entry.value, "") + wrap("(" + entry.type + ") " + entry.doc, "    ");
+      out += wrap_text(name + " = " + entry.value, "") + wrap_text("(" + entry.type + ") " + entry.doc, "    ");
     }
   }
   if (out.empty())

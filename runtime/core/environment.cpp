@@ -30,6 +30,7 @@ std::string dotted(int major, int minor, int patch) { return fmt::format("{}.{}.
 }  // namespace
 
 std::string version() { return TRADEWIND_VERSION; }
+std::string build() { return TRADEWIND_BUILD; }
 
 std::size_t resident_bytes() {
   std::ifstream in("/proc/self/statm");
@@ -43,7 +44,7 @@ nlohmann::ordered_json describe_environment(const Context& context) {
   uname(&system);
   nlohmann::ordered_json out;
   out["version"] = version();
-  out["build"] = TRADEWIND_BUILD;
+  out["build"] = build();
   out["compiler"] = std::string("g++ ") + __VERSION__;
   auto& libraries = out["libraries"];
   libraries["onednn"] = dotted(DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR, DNNL_VERSION_PATCH);

@@ -10,6 +10,8 @@ namespace tradewind::runtime {
 
 /// "0.1.0"
 std::string version();
+/// "Release"
+std::string build();
 
 /// version, build, compiler, libraries, device, isa, threads, CPU model, cores, memory, host, operating system.
 nlohmann::ordered_json describe_environment(const Context& context);
