@@ -1,10 +1,13 @@
 #include "launcher/run.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/base/error.h"
@@ -40,6 +43,10 @@ class CommandLine {
   void option(const std::string& name, std::vector<std::string>& values) {
     app_.add_option(name, values)->expected(1)->take_all()->allow_extra_args(false);  // `--set a=1 CONFIG` leaves CONFIG alone
   }
+  void seed(std::uint64_t& value) {
+    seed_ = &value;
+    app_.add_option("--seed", seed_given_);
+  }
   void flag(const std::string& name, bool& value) { app_.add_flag(name, value); }
   void positional(const std::string& name, std::string& value) {
     positionals_.push_back({name, &value});
@@ -59,6 +66,8 @@ class CommandLine {
     for (const std::string& extra : app_.remaining())
       if (extra.size() > 1 && extra[0] == '-') complain_of_option(extra.substr(0, extra.find('=')));
     if (!app_.remaining().empty()) complain("there is no place for \"" + app_.remaining().front() + "\"");
+    if (seed_given_ && *seed_given_ < 0) complain("--seed must not be negative");
+    if (seed_given_) *seed_ = static_cast<std::uint64_t>(*seed_given_);
     for (std::size_t i = 0; i < required; ++i)
       if (positionals_[i].second->empty()) complain(positionals_[i].first + " is missing");
   }
@@ -79,6 +88,8 @@ class CommandLine {
   const char* help_;
   CLI::App app_;
   std::vector<std::pair<std::string, std::string*>> positionals_;
+  std::uint64_t* seed_ = nullptr;
+  std::optional<std::int64_t> seed_given_;  // signed: CLI11 would read -1 as a large number
 };
 
 using Arguments = std::vector<std::string>;
@@ -120,7 +131,7 @@ int run_generate(const Arguments& arguments, const models::Registry& registry) {
   line.option("--temperature", options.temperature);
   line.option("--top-k", options.top_k);
   line.option("--top-p", options.top_p);
-  line.option("--seed", options.seed);
+  line.seed(options.seed);
   line.option("--samples", options.samples);
   line.flag("--stream", options.stream);
   line.parse(arguments, 1);
@@ -163,7 +174,7 @@ int run_demo_text(const Arguments& arguments, const models::Registry&) {
   std::uint64_t seed = 1;
   line.option("--to", to);
   line.option("--documents", documents);
-  line.option("--seed", seed);
+  line.seed(seed);
   line.parse(arguments, 0);
   if (documents < 1) line.complain("--documents must be at least 1");
   return demo_text(to, documents, seed);

@@ -72,6 +72,7 @@ RunConfig read_run_config(const std::filesystem::path& file, const std::vector<s
   document.fill([&](runtime::Fields& f) { config.describe(f); });
   if (config.run.directory.empty()) config.run.directory = "runs/" + file.stem().string();
   config.model->check();
+  config.schedule.check(config.train.steps);
   return config;
 }
 

@@ -1,4 +1,6 @@
 #include <cstdio>
+#include <exception>
+#include <new>
 
 #include "kernels/base/isa.h"
 #include "launcher/commands/commands.h"
@@ -132,16 +134,19 @@ int train_in(RunConfig& config, const runtime::RunDirectory& directory, runtime:
     log.info("going on from step " + std::to_string(trainer.step()));
   }
   observer.begin(trainer.step());
-  directory.write_status(RunState::kRunning, trainer.step(), 0, 0);
+  const auto outcome = trainer.run();
+  progress.finish();
+  return report(log, outcome, directory, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()),
+                "tradewind generate " + directory.path().string() + " --prompt \"...\"");
+}
+
+/// Leaves word of a failure in the run directory, whatever its disk still takes.
+void record_failure(const runtime::RunDirectory& directory, runtime::Log& log, ExitCode code, const std::string& what) {
+  log.note("error: " + what);
   try {
-    const auto outcome = trainer.run();
-    progress.finish();
-    return report(log, outcome, directory, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()),
-                  "tradewind generate " + directory.path().string() + " --prompt \"...\"");
-  } catch (const Error& e) {
-    progress.finish();
-    directory.write_status(RunState::kFailed, trainer.step(), static_cast<int>(e.code()), observer.seconds());
-    throw;
+    const auto [step, seconds] = directory.progress();
+    directory.write_status(RunState::kFailed, step, static_cast<int>(code), seconds);
+  } catch (const Error&) {  // the first failure is the one to report
   }
 }
 
@@ -156,7 +161,18 @@ int train(const TrainOptions& options, const models::Registry& registry) {
   const runtime::RunDirectory directory(config.run.directory, config.text(), options.fresh, log);
   directory.write_environment(runtime::describe_environment(*context));
   for (const auto& note : notes) log.info(note);
-  return train_in(config, directory, log, *context);
+  try {
+    return train_in(config, directory, log, *context);
+  } catch (const Error& e) {
+    record_failure(directory, log, e.code(), e.what());
+    throw;
+  } catch (const std::bad_alloc&) {
+    record_failure(directory, log, ExitCode::kDevice, "out of memory");
+    throw;
+  } catch (const std::exception& e) {
+    record_failure(directory, log, ExitCode::kInternal, e.what());
+    throw;
+  }
 }
 
 }  // namespace tradewind::launcher

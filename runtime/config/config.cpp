@@ -16,7 +16,6 @@
 #include <system_error>
 #include <utility>
 
-#define TOML_ENABLE_FORMATTERS 1
 #include <toml++/toml.h>
 
 #include "kernels/base/error.h"

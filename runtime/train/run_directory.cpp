@@ -226,6 +226,11 @@ void RunDirectory::write_environment(const nlohmann::ordered_json& environment) 
   write_file_whole(path_ / "environment.json", environment.dump(2) + "\n");
 }
 
+std::pair<std::int64_t, double> RunDirectory::progress() const {
+  const auto status = read_status(path_);
+  return {status.value("step", std::int64_t{0}), status.value("seconds", 0.0)};
+}
+
 void RunDirectory::write_status(RunState state, std::int64_t step, int exit_code, double seconds) const {
   nlohmann::ordered_json status;
   status["format"] = kFormat;

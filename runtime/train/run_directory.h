@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "runtime/core/log.h"
 
@@ -42,6 +43,8 @@ class RunDirectory {
 
   /// Writes environment.json.
   void write_environment(const nlohmann::ordered_json& environment) const;
+  /// Step and seconds of the status written last.
+  std::pair<std::int64_t, double> progress() const;
   /// Writes status.json, whole or not at all.
   void write_status(RunState state, std::int64_t step, int exit_code, double seconds) const;
 
