@@ -353,25 +353,32 @@ BOOST_AUTO_TEST_CASE(a_writer_killed_at_any_moment_leaves_whole_checkpoints) {
   std::mt19937 engine(11);
   std::int64_t last = 0;
   for (int round = 0; round < 20; ++round) {
+    int started[2];
+    BOOST_REQUIRE(::pipe(started) == 0);
     const pid_t child = fork();
     BOOST_REQUIRE(child >= 0);
     if (child == 0) {
       CheckpointWriter writer(parent, 2);
-      for (std::int64_t step = last + 1;; ++step) writer.save(contents_of(step, 2000));
+      for (std::int64_t step = last + 1;; ++step) {
+        writer.save(contents_of(step, 2000));
+        if (step == last + 2 && ::write(started[1], "x", 1) != 1) ::_exit(1);  // one has been written
+      }
     }
-    usleep(5000 + engine() % 40000);
+    char byte = 0;
+    BOOST_REQUIRE(::read(started[0], &byte, 1) == 1);
+    ::close(started[0]);
+    ::close(started[1]);
+    usleep(engine() % 40000);
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
     int warnings = 0;
     const auto found = runtime::open_newest_checkpoint(parent, [&](const std::string&) { ++warnings; });
     BOOST_TEST(warnings == 0);
-    if (found) {
-      BOOST_TEST(found->step() >= last);
-      last = found->step();
-      check_equal(*found, contents_of(last, 2000));
-    }
+    BOOST_REQUIRE(found.has_value());
+    BOOST_TEST(found->step() > last);
+    last = found->step();
+    check_equal(*found, contents_of(last, 2000));
   }
-  BOOST_TEST(last > 0);
   CheckpointWriter writer(parent, 1);
   writer.save(contents_of(last + 1));
   writer.wait();
