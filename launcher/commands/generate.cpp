@@ -19,7 +19,7 @@ void check(const GenerateOptions& o) {
 std::vector<std::int32_t> prompt_tokens(const LoadedRun& run, const std::string& prompt) {
   auto tokens = run.tokenizer->encode(prompt);
   const auto end = run.tokenizer->end_of_text();
-  const bool documents = end && run.config.data.documents != "whole";
+  const bool documents = end && run.config.data.separates();
   if (documents) tokens.insert(tokens.begin(), *end);
   if (tokens.empty()) throw ConfigError("--prompt is empty, and this model knows no beginning of a document; give some text");
   return tokens;

@@ -29,6 +29,8 @@ void DataConfig::describe(Fields& f) {
   f.field("shuffle", shuffle, "Shuffle the blocks of text, differently each epoch.");
 }
 
+bool DataConfig::json_lines() const { return format == "jsonl" || (format == "auto" && named_json_lines(path)); }
+
 void TokenArray::append(std::span<const std::int32_t> ids) {
   if (narrow_)
     for (const std::int32_t id : ids) short_.push_back(static_cast<std::uint16_t>(id));
@@ -194,8 +196,7 @@ std::string describe_file(const Documents& documents, bool separate) {
 
 TextCorpus load_text_corpus(const DataConfig& config, std::int64_t context, std::uint64_t seed, const Tokenizer* existing) {
   if (config.path.empty()) throw ConfigError("data.path is not set. Name a text or JSON lines file: --set data.path=FILE");
-  const bool json_lines = config.format == "jsonl" || (config.format == "auto" && named_json_lines(config.path));
-  const bool separate = json_lines || config.documents != "whole";
+  const bool separate = config.separates();
   Documents text = read_part(config, config.path, "data.path");
   std::optional<Documents> other;
   if (!config.validation_path.empty()) other = read_part(config, config.validation_path, "data.validation_path");

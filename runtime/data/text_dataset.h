@@ -34,6 +34,10 @@ struct DataConfig {
   bool shuffle = true;
 
   void describe(Fields& f);
+  /// JSON lines by `format` or the name of `path`.
+  bool json_lines() const;
+  /// The text is cut into documents, so the stream has end-of-text tokens.
+  bool separates() const { return json_lines() || documents != "whole"; }
 };
 
 /// Token ids, two bytes each where the vocabulary allows.
