@@ -62,6 +62,8 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
+bool is_disk_full(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
+
 struct DurableFile::Hash {
   XXH3_state_t* state = XXH3_createState();
   ~Hash() { XXH3_freeState(state); }
@@ -86,7 +88,7 @@ void DurableFile::write(const void* data, std::size_t bytes) {
     if (written < 0) {
       const int error = errno;
       if (error == EINTR) continue;
-      if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+      if (is_disk_full(error))
         throw CheckpointError(fmt::format("writing {}: {} after {} bytes, {} bytes are free on that disk", path_.string(),
                                           std::system_category().message(error), bytes_, free_bytes(parent_of(path_))));
       fail("writing", path_, error);

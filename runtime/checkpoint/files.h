@@ -72,6 +72,9 @@ void remove_directory(const std::filesystem::path& path);
 
 void sync_directory(const std::filesystem::path& path);
 
+/// An errno that says so: no space, no quota, a limit on the size of files.
+bool is_disk_full(int error);
+
 /// Throws CheckpointError where the disk of `directory` has fewer than `bytes` free for us.
 void require_free_space(const std::filesystem::path& directory, std::uint64_t bytes);
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "kernels/base/error.h"
+#include "runtime/checkpoint/files.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -77,7 +78,7 @@ void MetricsFile::write_line(const nlohmann::ordered_json& object) {
     if (written > 0) at += static_cast<std::size_t>(written);
     if (written < 0 && errno != EINTR)
       throw CheckpointError("writing " + file_.string() + ": " + std::strerror(errno) +
-                            (errno == ENOSPC ? "; free some space and run the same command again" : ""));
+                            (is_disk_full(errno) ? "; free some space and run the same command again" : ""));
   }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "runtime/checkpoint/files.h"
 #include "runtime/config/config.h"
 #include "runtime/core/environment.h"
 
@@ -71,15 +72,15 @@ bool has_checkpoint(const fs::path& checkpoints) {
   return false;
 }
 
-/// Deletes the run that an earlier --fresh put aside: our files by name, and the folders if nothing else is in them.
-void remove_old(const fs::path& old) {
+/// Deletes a run: our files by name, and the folders if nothing else is in them.
+void remove_run(const fs::path& directory) {
   std::error_code ignored;
-  for (fs::directory_iterator at(old / "checkpoints", ignored), end; !ignored && at != end; at.increment(ignored)) {
+  for (fs::directory_iterator at(directory / "checkpoints", ignored), end; !ignored && at != end; at.increment(ignored)) {
     const std::string name = at->path().filename().string();
     std::error_code failed;
     if (name.starts_with("step-") || name.starts_with(".")) fs::remove_all(at->path(), failed);
   }
-  for (const char* name : kMoved) fs::remove(old / name, ignored);
+  for (const char* name : kMoved) fs::remove(directory / name, ignored);
 }
 
 /// Throws ConfigError where `after` is not the config that the run began with; warns of what may differ.
@@ -128,7 +129,7 @@ void write_file_whole(const fs::path& file, const std::string& text) {
   const auto fail = [&](int error) {
     ::unlink(temporary.c_str());
     throw CheckpointError("writing " + file.string() + ": " + std::strerror(error) +
-                          (error == ENOSPC ? "; free some space and run the same command again" : ""));
+                          (is_disk_full(error) ? "; free some space and run the same command again" : ""));
   };
   const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor < 0) fail(errno);
@@ -209,8 +210,13 @@ void RunDirectory::lock() {
 }
 
 void RunDirectory::start_fresh() const {
+  // What failed before its first checkpoint is not worth the place of a run that an earlier --fresh put aside.
+  if (!has_checkpoint(checkpoints())) {
+    remove_run(path_);
+    return;
+  }
   const fs::path old = path_ / "old";
-  remove_old(old);
+  remove_run(old);
   fs::create_directories(old);
   for (const char* name : kMoved) {
     if (!fs::exists(fs::symlink_status(path_ / name))) continue;

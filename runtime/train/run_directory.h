@@ -7,7 +7,7 @@
 //   <run>/metrics.jsonl     an object a line (runtime/train/metrics_file.h)
 //   <run>/log.txt
 //   <run>/checkpoints/
-//   <run>/old/              the run before the last --fresh
+//   <run>/old/              the run with checkpoints before the last --fresh
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,8 @@ enum class RunState : std::uint8_t { kRunning, kStopped, kFinished, kFailed };
 class RunDirectory {
  public:
   /// Creates or opens `path`, takes its lock, and opens `log` in it. `config` is the resolved config (write_config).
-  /// With `fresh` a run that is there moves to old/, in place of the one there; only files that Tradewind makes are touched.
+  /// With `fresh` a run that is there moves to old/, in place of the one there, or goes where it has no checkpoint; only files
+  /// that Tradewind makes are touched.
   /// Throws ConfigError with the remedy where the directory holds something else than a run, a finished run, a run of a newer
   /// version or of another config (keys with both values), or is in use (process and host). A run that has no checkpoint yet
   /// begins anew, whatever its config. Keys that do not change the mathematics (threads, cadence of evaluation and of

@@ -114,6 +114,7 @@ BOOST_AUTO_TEST_CASE(fresh_puts_the_run_aside_and_touches_nothing_else) {
     BOOST_CHECK(!fs::exists(run.metrics()));
     BOOST_CHECK(fs::is_empty(run.checkpoints()));
     BOOST_CHECK(text_of(path / "config.toml").find("200") != std::string::npos);
+    put(run.checkpoints() / "step-200" / "manifest.json", "{}");
     run.write_status(RunState::kFinished, 200, 0, 1);
   }
   BOOST_CHECK_EQUAL(text_of(path / "old" / "config.toml"), kConfig);
@@ -124,6 +125,9 @@ BOOST_AUTO_TEST_CASE(fresh_puts_the_run_aside_and_touches_nothing_else) {
   BOOST_CHECK(text_of(path / "old" / "status.json").find("200") != std::string::npos);
   BOOST_CHECK_EQUAL(text_of(path / "notes.txt"), "mine");
   BOOST_CHECK_EQUAL(text_of(path / "old" / "notes.txt"), "mine too");
+  open(path, kConfig, true);  // has no checkpoint yet, as where its data is not found,
+  open(path, kConfig, true);  // and so the one put aside before it stays
+  BOOST_CHECK(fs::exists(path / "old" / "checkpoints" / "step-300" / "manifest.json"));
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_run_directory_is_left_alone) {
