@@ -18,9 +18,9 @@ namespace fs = std::filesystem;
 namespace {
 
 std::string number(double x) {
-  const char* const units[] = {"", " k", " M", " G", " T", " P"};
+  const char* const units[] = {"", " k", " M", " G", " T", " P", " E"};
   int unit = 0;
-  while (x >= 1000 && unit < 5) {
+  while (x >= 1000 && unit < 6) {
     x /= 1000;
     ++unit;
   }

@@ -1,6 +1,7 @@
 #include "runtime/autograd/tape.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/norm.h"
 
@@ -37,9 +38,20 @@ void Tape::record(std::initializer_list<Parameter*> parameters, std::function<vo
   nodes_.push_back(std::move(node));
 }
 
+/// Two variables can share a gradient (the branches of a residual sum). Before one of them adds to it, it takes a copy.
+void Tape::own_gradient(Variable::State& state) const {
+  if (state.gradient.unique()) return;
+  const Tensor copy = context_.tensor(state.gradient.shape(), state.gradient.dtype());
+  std::memcpy(copy.raw(), state.gradient.raw(), copy.bytes());
+  state.gradient = copy;
+}
+
 std::pair<Tensor, kernels::Write> Tape::gradient_of(const Variable& variable) const {
   auto& state = *variable.state_;
-  if (state.gradient.defined()) return {state.gradient, kernels::Write::kAccumulate};
+  if (state.gradient.defined()) {
+    own_gradient(state);
+    return {state.gradient, kernels::Write::kAccumulate};
+  }
   state.gradient = context_.tensor(state.value.shape(), state.value.dtype());
   return {state.gradient, kernels::Write::kAssign};
 }
@@ -51,6 +63,7 @@ void Tape::contribute(const Variable& variable, const Tensor& contribution) cons
     state.gradient = contribution.reshape(state.value.shape());
     return;
   }
+  own_gradient(state);
   void* sum = state.gradient.raw();
   kernels::residual_norm_forward(sum, nullptr, nullptr, nullptr, sum, contribution.raw(), nullptr, nullptr, 1,
                                  contribution.elements(), {}, {}, {}, context_.launch());

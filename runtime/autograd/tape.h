@@ -71,6 +71,8 @@ class Tape {
   void backward();
 
  private:
+  void own_gradient(Variable::State& state) const;
+
   struct Node {
     std::vector<Parameter*> parameters;
     std::function<void()> backward;

@@ -74,7 +74,7 @@ class CpuAllocator final : public Allocator {
   }
 
   void refill(std::size_t c) {
-    const std::size_t size = class_bytes(c);
+    const std::size_t size = round_up(class_bytes(c), 64);  // a class of 96 bytes would break the alignment
     const std::size_t bytes = size >= kSlab ? round_up(size, kHuge) : kSlab;
     auto* start = static_cast<std::byte*>(map(bytes));
     const std::size_t count = size >= kSlab ? 1 : bytes / size;

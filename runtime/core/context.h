@@ -1,4 +1,5 @@
-// What the operations of a run share: device, memory, threads, the scalars of the step. Passed along, never global.
+// What the operations of a run share: device, memory, threads, the scalars of the step. Passed along, never global. It owns the
+// memory of its tensors, so it outlives them: declare it before whatever holds one.
 #pragma once
 
 #include <cstdint>

@@ -49,8 +49,8 @@ std::string progress_line(const ProgressState& state, int columns) {
   std::vector<std::string> parts;
   if (!state.phase.empty()) {
     std::string part = state.phase;
-    if (state.total > 0) part += fmt::format(" {}/{}", state.done, state.total);
-    if (state.phase_seconds >= 1) part += fmt::format(" {}", duration_text(state.phase_seconds));
+    if (state.total > 0) part = fmt::format("{} {}/{}", part, state.done, state.total);
+    if (state.phase_seconds >= 1) part = fmt::format("{} {}", part, duration_text(state.phase_seconds));
     parts.push_back(part);
   }
   if (state.steps > 0) parts.push_back(fmt::format("step {}/{}", state.step, state.steps));
