@@ -27,8 +27,9 @@ std::string text(const char* format, auto... values) {
 /// Carries what the loop says to the terminal, the log and the metrics file.
 class Observer final : public runtime::TrainObserver {
  public:
-  Observer(runtime::Log& log, runtime::Progress& progress, const runtime::RunDirectory& directory)
-      : log_(log), progress_(progress), directory_(directory) {}
+  Observer(runtime::Log& log, runtime::Progress& progress, const runtime::RunDirectory& directory,
+           const runtime::StopSignals& signals)
+      : log_(log), progress_(progress), directory_(directory), signals_(signals) {}
 
   /// Metrics go on behind `step`.
   void begin(std::int64_t step) { metrics_ = std::make_unique<runtime::MetricsFile>(directory_.metrics(), step); }
@@ -56,7 +57,7 @@ class Observer final : public runtime::TrainObserver {
   runtime::Log& log_;
   runtime::Progress& progress_;
   const runtime::RunDirectory& directory_;
-  runtime::StopSignals signals_;
+  const runtime::StopSignals& signals_;
   std::unique_ptr<runtime::MetricsFile> metrics_;
   double seconds_ = 0;
 };
@@ -111,6 +112,7 @@ int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const runtim
 
 int train_in(RunConfig& config, const runtime::RunDirectory& directory, runtime::Log& log, runtime::Context& context) {
   runtime::Progress progress(log);
+  const runtime::StopSignals signals;  // from here on, so that a stop while data is read ends with 75 too
   progress.phase("reading data");
   std::optional<runtime::Checkpoint> checkpoint;
   if (directory.resumable())
@@ -126,7 +128,7 @@ int train_in(RunConfig& config, const runtime::RunDirectory& directory, runtime:
   const auto communicator = runtime::make_single_communicator();
   auto trainer_config = config.trainer_config();
   trainer_config.extra = run_state(config, corpus);
-  Observer observer(log, progress, directory);
+  Observer observer(log, progress, directory, signals);
   runtime::Trainer trainer(context, *communicator, *task, *corpus.train, corpus.validation.get(), trainer_config,
                            directory.checkpoints(), observer);
   if (checkpoint) {
