@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <fstream>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -30,6 +31,14 @@ std::size_t class_of(std::size_t bytes) {
   const auto log = static_cast<std::size_t>(std::bit_width(bytes - 1)) - 1;  // 2^log < bytes <= 2^(log + 1)
   const std::size_t c = 2 * (log - 6) + 1;
   return class_bytes(c) >= bytes ? c : c + 1;
+}
+
+/// MemAvailable of /proc/meminfo: what can be had without swapping. Where the system does not tell, everything.
+std::size_t available_memory() {
+  std::ifstream in("/proc/meminfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("MemAvailable:")) return std::stoull(line.substr(13)) << 10;
+  return SIZE_MAX;
 }
 
 class CpuAllocator final : public Allocator {
@@ -83,13 +92,19 @@ class CpuAllocator final : public Allocator {
     for (std::size_t i = count; i-- > 0;) free_[c].push_back(start + i * size);
   }
 
+  [[noreturn]] void throw_out_of_memory(std::size_t bytes) const {
+    throw DeviceError("out of memory: " + std::to_string(bytes >> 20) + " MiB asked for, " + std::to_string(in_use_ >> 20) +
+                      " MiB in use, " + std::to_string(available_memory() >> 20) +
+                      " MiB free on this machine; lower train.micro_batch or the model's sizes");
+  }
+
   void* map(std::size_t bytes) {
+    // Linux promises more than there is and ends the process when the pages are touched: ask first.
+    if (bytes > available_memory()) throw_out_of_memory(bytes);
     // One huge page more than asked, so that a 2 MiB boundary lies inside; the ends go back.
     const std::size_t asked = bytes + kHuge;
     void* raw = mmap(nullptr, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (raw == MAP_FAILED)
-      throw DeviceError("out of memory: " + std::to_string(bytes >> 20) + " MiB asked for, " + std::to_string(in_use_ >> 20) +
-                        " MiB in use; lower train.micro_batch or the model's sizes");
+    if (raw == MAP_FAILED) throw_out_of_memory(bytes);
     const auto address = reinterpret_cast<std::uintptr_t>(raw);
     const std::size_t head = round_up(address, kHuge) - address;
     if (head > 0) munmap(raw, head);
