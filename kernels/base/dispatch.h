@@ -1,4 +1,4 @@
-// One way to pick the arm of an op: dispatch("gelu_forward", launch, [&]{ cpu arm }, [&]{ cuda arm }).
+// What the dispatching sources (kernels/<op>.cpp) share: refusing a device or dtype that an op has no arm for, with the remedy.
 #pragma once
 
 #include <string>
