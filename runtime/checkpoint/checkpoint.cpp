@@ -46,20 +46,20 @@ std::optional<std::int64_t> step_of(const fs::path& directory) {
   return step;
 }
 
-std::shared_ptr<const InputFile> open_verified(const fs::path& path, std::uint64_t bytes, const std::string& checksum) {
+std::shared_ptr<const InputFile> open_file(const fs::path& path, const detail::ManifestFile& expected, Check check) {
   auto file = std::make_shared<const InputFile>(path);
-  if (file->size() != bytes)
-    throw CheckpointError(path.filename().string() + " has " + std::to_string(file->size()) + " bytes, the manifest says " +
-                          std::to_string(bytes));
-  if (file->checksum() != checksum)
-    throw CheckpointError(path.filename().string() + " is damaged: its checksum does not match");
+  if (file->size() != expected.bytes)
+    throw CheckpointError(expected.name + " has " + std::to_string(file->size()) + " bytes, the manifest says " +
+                          std::to_string(expected.bytes));
+  if (check == Check::kEverything && file->checksum() != expected.checksum)
+    throw CheckpointError(expected.name + " is damaged: its checksum does not match");
   return file;
 }
 
 }  // namespace
 
-void Checkpoint::add_chunk(const fs::path& path, std::uint64_t bytes, const std::string& checksum) {
-  const SafetensorsFile chunk(open_verified(path, bytes, checksum));
+void Checkpoint::add_chunk(std::shared_ptr<const InputFile> file) {
+  const SafetensorsFile chunk(std::move(file));
   const auto slices = read_slices(chunk);
   for (const auto& [key, tensor] : chunk.entries()) {
     if (!tensor.dtype) throw CheckpointError(key + " has type " + tensor.type + ", which no checkpoint holds");
@@ -71,17 +71,49 @@ void Checkpoint::add_chunk(const fs::path& path, std::uint64_t bytes, const std:
     const Shape shape{std::span<const std::int64_t>(global.shape)};
     if (global.begin < 0 || global.begin > shape.elements() - tensor.elements)
       throw CheckpointError(key + " lies outside its tensor " + shape.text());
-    Entry& entry = entries_.try_emplace(global.name, Entry{shape, {}}).first->second;
+    Entry& entry = entries_.try_emplace(global.name, Entry{shape, *tensor.dtype, {}}).first->second;
     if (!(entry.global_shape == shape)) throw CheckpointError(key + " is a slice of another shape than its fellows");
+    if (entry.dtype != *tensor.dtype) throw CheckpointError(key + " is a slice of another type than its fellows");
     if (tensor.elements > 0)  // an empty slice has no place in the order
-      entry.slices.push_back({chunk.file(), tensor.offset, global.begin, tensor.elements, *tensor.dtype});
+      entry.slices.push_back({chunk.file(), tensor.offset, global.begin, tensor.elements});
   }
 }
 
-Checkpoint Checkpoint::open(const fs::path& directory) {
-  const std::string doing = "opening the checkpoint " + directory.string() + ": ";
+/// Every element of every tensor is there, once.
+void Checkpoint::check_slices() {
+  for (auto& [name, entry] : entries_) {
+    std::ranges::sort(entry.slices, {}, &Slice::begin);
+    std::int64_t at = 0;
+    for (const Slice& slice : entry.slices) {
+      if (slice.begin < at)
+        throw CheckpointError("two slices of tensor \"" + name + "\" overlap at element " + std::to_string(slice.begin));
+      if (slice.begin > at) break;
+      at += slice.count;
+    }
+    if (at < entry.global_shape.elements())
+      throw CheckpointError("no slice of tensor \"" + name + "\" has its element " + std::to_string(at));
+  }
+}
+
+Checkpoint Checkpoint::assemble(const fs::path& directory, const detail::Manifest& manifest, Check check) {
   Checkpoint out;
   out.directory_ = directory;
+  out.step_ = manifest.step;
+  out.world_size_ = manifest.world_size;
+  for (const detail::ManifestFile& file : manifest.files) {
+    if (file.name.find('/') != std::string::npos) throw CheckpointError("the manifest names a file elsewhere: " + file.name);
+    // The state is small, and nothing else vouches for it.
+    if (file.name == detail::kStateName)
+      out.state_ = detail::parse_state(open_file(directory / file.name, file, Check::kEverything)->read_all());
+    else
+      out.add_chunk(open_file(directory / file.name, file, check));
+  }
+  out.check_slices();
+  return out;
+}
+
+Checkpoint Checkpoint::open(const fs::path& directory, Check check) {
+  const std::string doing = "opening the checkpoint " + directory.string() + ": ";
   try {
     if (!fs::is_directory(directory)) throw CheckpointError("there is no such directory");
     const fs::path manifest_path = directory / detail::kManifestName;
@@ -94,26 +126,23 @@ Checkpoint Checkpoint::open(const fs::path& directory) {
     } catch (const CheckpointError& e) {
       throw CheckpointError(std::string("manifest.json is damaged: ") + e.what());
     }
-    out.step_ = manifest.step;
-    for (const auto& [name, bytes, checksum] : manifest.files) {
-      if (name.find('/') != std::string::npos) throw CheckpointError("the manifest names a file elsewhere: " + name);
-      if (name == detail::kStateName)
-        out.state_ = detail::parse_state(open_verified(directory / name, bytes, checksum)->read_all());
-      else
-        out.add_chunk(directory / name, bytes, checksum);
+    Checkpoint out = assemble(directory, manifest, check);
+    if (manifest.version == 1) return out;
+    if (manifest.tensors.size() != out.entries_.size())
+      throw CheckpointError("the manifest lists " + std::to_string(manifest.tensors.size()) + " tensors, its files hold " +
+                            std::to_string(out.entries_.size()));
+    for (const auto& tensor : manifest.tensors) {
+      const auto found = out.entries_.find(tensor.name);
+      if (found == out.entries_.end() || tensor.dtype != kernels::name_of(found->second.dtype) ||
+          !std::ranges::equal(tensor.shape, found->second.global_shape.sizes()))
+        throw CheckpointError("tensor \"" + tensor.name + "\" is not what the manifest says");
     }
-    for (auto& [name, entry] : out.entries_) {
-      std::ranges::sort(entry.slices, {}, &Slice::begin);
-      for (std::size_t i = 1; i < entry.slices.size(); ++i)
-        if (entry.slices[i - 1].begin + entry.slices[i - 1].count > entry.slices[i].begin)
-          throw CheckpointError("two slices of tensor \"" + name + "\" overlap");
-    }
+    return out;
   } catch (const detail::NewerFormat& e) {
     throw detail::NewerFormat(doing + e.what());
   } catch (const std::exception& e) {
     throw CheckpointError(doing + e.what() + kRemedy);
   }
-  return out;
 }
 
 std::vector<std::string> Checkpoint::names() const {
@@ -124,37 +153,40 @@ std::vector<std::string> Checkpoint::names() const {
 
 bool Checkpoint::contains(const std::string& name) const { return entries_.contains(name); }
 
-Shape Checkpoint::shape(const std::string& name) const {
+const Checkpoint::Entry& Checkpoint::entry(const std::string& name) const {
   const auto found = entries_.find(name);
   if (found == entries_.end())
     throw CheckpointError("reading the checkpoint " + directory_.string() + ": it has no tensor \"" + name +
                           "\"; use the config that it was trained with");
-  return found->second.global_shape;
+  return found->second;
 }
 
+Shape Checkpoint::shape(const std::string& name) const { return entry(name).global_shape; }
+DType Checkpoint::dtype(const std::string& name) const { return entry(name).dtype; }
+
 void Checkpoint::read(const std::string& name, std::int64_t begin, std::int64_t count, DType dtype, void* destination) const {
-  const std::int64_t elements = shape(name).elements();
+  const Entry& tensor = entry(name);
+  const std::int64_t elements = tensor.global_shape.elements();
   const auto fail = [&](const std::string& what) {
     throw CheckpointError("reading the checkpoint " + directory_.string() + ": tensor \"" + name + "\" " + what);
   };
   if (begin < 0 || count < 0 || begin > elements - count)
     fail("has " + std::to_string(elements) + " elements, not " + std::to_string(count) + " from " + std::to_string(begin));
+  if (tensor.dtype != dtype)
+    fail(std::string("holds ") + kernels::name_of(tensor.dtype) + ", not " + kernels::name_of(dtype) +
+         "; use the precision that it was trained with");
   auto* out = static_cast<std::byte*>(destination);
   const std::size_t size = kernels::size_of(dtype);
   const std::int64_t end = begin + count;
-  for (const Slice& slice : entries_.at(name).slices) {
-    if (slice.dtype != dtype)
-      fail(std::string("holds ") + kernels::name_of(slice.dtype) + ", not " + kernels::name_of(dtype) +
-           "; use the precision that it was trained with");
+  for (const Slice& slice : tensor.slices) {
     const std::int64_t stop = std::min(end, slice.begin + slice.count);
-    if (begin >= end || stop <= begin) continue;
-    if (slice.begin > begin) break;
+    if (stop <= begin) continue;
     const auto bytes = static_cast<std::size_t>(stop - begin) * size;
     slice.file->read(slice.offset + static_cast<std::uint64_t>(begin - slice.begin) * size, out, bytes);
     out += bytes;
     begin = stop;
+    if (begin == end) break;
   }
-  if (begin < end) fail("has no element " + std::to_string(begin) + ": a rank's slice is missing");
 }
 
 std::vector<fs::path> list_checkpoints(const fs::path& parent) {

@@ -180,12 +180,13 @@ void put_directory(const fs::path& from, const fs::path& to) {
   if (!fs::exists(fs::symlink_status(to))) {
     rename_or_fail(from, to);
     sync_directory(parent_of(to));
+    if (parent_of(from) != parent_of(to)) sync_directory(parent_of(from));
     return;
   }
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0) {
     sync_directory(parent_of(to));
   } else {  // a file system that cannot exchange: for a moment there is only the old one, under a leftover's name
-    remove_directory(to);
+    remove_directory(to, parent_of(from));
     rename_or_fail(from, to);
     sync_directory(parent_of(to));
   }
@@ -193,8 +194,8 @@ void put_directory(const fs::path& from, const fs::path& to) {
   fs::remove_all(from, ignored);
 }
 
-void remove_directory(const fs::path& path) {
-  const fs::path out_of_the_way = leftover_name(path);
+void remove_directory(const fs::path& path, const fs::path& trash) {
+  const fs::path out_of_the_way = leftover_name(trash / path.filename());
   rename_or_fail(path, out_of_the_way);
   std::error_code ignored;  // NFS keeps what somebody still reads; it goes with the leftovers
   fs::remove_all(out_of_the_way, ignored);
@@ -218,11 +219,12 @@ fs::path leftover_name(const fs::path& path) {
   return parent_of(path) / fmt::format("{}{}-{}-{}", kLeftover, path.filename().string(), ::getpid(), count++);
 }
 
-void remove_leftovers(const fs::path& directory) {
+void remove_leftovers(const fs::path& directory, const fs::path& keep) {
   std::error_code error;
   std::vector<fs::path> found;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
-    if (it->path().filename().string().starts_with(kLeftover)) found.push_back(it->path());
+    if (it->path().filename().string().starts_with(kLeftover) && it->path().filename() != keep.filename())
+      found.push_back(it->path());
   for (const fs::path& path : found) fs::remove_all(path, error);
 }
 

@@ -67,8 +67,8 @@ void make_directories_durably(const std::filesystem::path& path);
 /// whole at any moment; then the old one, now `from`, is removed.
 void put_directory(const std::filesystem::path& from, const std::filesystem::path& to);
 
-/// Removes a directory: first out of the way by one rename, so that nobody meets half of it.
-void remove_directory(const std::filesystem::path& path);
+/// Removes a directory: first out of the way by one rename into `trash`, so that nobody meets half of it.
+void remove_directory(const std::filesystem::path& path, const std::filesystem::path& trash);
 
 void sync_directory(const std::filesystem::path& path);
 
@@ -78,8 +78,8 @@ bool is_disk_full(int error);
 /// Throws CheckpointError where the disk of `directory` has fewer than `bytes` free for us.
 void require_free_space(const std::filesystem::path& directory, std::uint64_t bytes);
 
-/// A name beside `path` for something unfinished, and what removes those of `directory` that a crash has left.
+/// A name beside `path` for something unfinished, and what removes those of `directory` that a crash has left, but for `keep`.
 std::filesystem::path leftover_name(const std::filesystem::path& path);
-void remove_leftovers(const std::filesystem::path& directory);
+void remove_leftovers(const std::filesystem::path& directory, const std::filesystem::path& keep = {});
 
 }  // namespace tradewind::runtime

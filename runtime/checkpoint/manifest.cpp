@@ -47,8 +47,12 @@ std::string manifest_text(const Manifest& manifest) {
   nlohmann::json files = nlohmann::json::array();
   for (const ManifestFile& file : manifest.files)
     files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"xxh3_64", file.checksum}});
-  const nlohmann::json json = {
-      {"format", kFormat}, {"format_version", kCheckpointVersion}, {"step", manifest.step}, {"files", files}};
+  nlohmann::json tensors = nlohmann::json::array();
+  for (const ManifestTensor& tensor : manifest.tensors)
+    tensors.push_back({{"name", tensor.name}, {"dtype", tensor.dtype}, {"shape", tensor.shape}});
+  const nlohmann::json json = {{"format", kFormat},     {"format_version", kCheckpointVersion},
+                               {"step", manifest.step}, {"world_size", manifest.world_size},
+                               {"tensors", tensors},    {"files", files}};
   const std::string rest = json.dump(1).substr(2) + "\n";  // without its "{\n": the checksum's line comes before it
   return std::string(kBefore) + checksum_of(rest) + std::string(kAfter) + rest;
 }
@@ -66,10 +70,17 @@ Manifest parse_manifest(const std::string& text) {
     if (const auto version = json.at("format_version").get<std::int64_t>(); version > kCheckpointVersion)
       throw NewerFormat("it has format version " + std::to_string(version) + ", this program reads up to version " +
                         std::to_string(kCheckpointVersion) + "; use the newer version of Tradewind that wrote it");
-    Manifest out{.step = json.at("step").get<std::int64_t>(), .files = {}};
+    Manifest out;
+    out.step = json.at("step").get<std::int64_t>();
+    out.version = json.at("format_version").get<std::int64_t>();
     for (const auto& file : json.at("files"))
       out.files.push_back(
           {file.at("name").get<std::string>(), file.at("bytes").get<std::uint64_t>(), file.at("xxh3_64").get<std::string>()});
+    if (out.version == 1) return out;  // of one process, without the list of tensors
+    out.world_size = json.at("world_size").get<int>();
+    for (const auto& tensor : json.at("tensors"))
+      out.tensors.push_back({tensor.at("name").get<std::string>(), tensor.at("dtype").get<std::string>(),
+                             tensor.at("shape").get<std::vector<std::int64_t>>()});
     return out;
   } catch (const nlohmann::json::exception& e) {
     throw CheckpointError(std::string("it lacks what a manifest has: ") + e.what());

@@ -13,7 +13,7 @@
 
 namespace tradewind::runtime::detail {
 
-inline constexpr std::int64_t kCheckpointVersion = 1;
+inline constexpr std::int64_t kCheckpointVersion = 2;
 inline constexpr const char* kManifestName = "manifest.json";
 inline constexpr const char* kStateName = "state.json";
 
@@ -23,9 +23,18 @@ struct ManifestFile {
   std::string checksum;
 };
 
+struct ManifestTensor {
+  std::string name, dtype;
+  std::vector<std::int64_t> shape;  // of the whole tensor
+  bool operator==(const ManifestTensor&) const = default;
+};
+
 struct Manifest {
   std::int64_t step = 0;
   std::vector<ManifestFile> files;
+  std::vector<ManifestTensor> tensors;  // by name; version 1 lists none
+  std::int64_t version = kCheckpointVersion;
+  int world_size = 1;
 };
 
 /// A checkpoint that a newer version wrote: undamaged, but not for us.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "runtime/data/prefetch.h"
+#include "runtime/parallel/shard.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -51,7 +52,7 @@ void load_parameters(const ParameterStore& store, const Checkpoint& checkpoint) 
 }
 
 Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Dataset* validation,
-                 const TrainerConfig& config, std::filesystem::path checkpoints, TrainObserver& observer)
+                 const TrainerConfig& config, CheckpointFolder checkpoints, TrainObserver& observer)
     : context_(context),
       communicator_(communicator),
       task_(task),
@@ -60,7 +61,7 @@ Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const
       config_(config),
       observer_(observer),
       optimizer_(config.optimizer, task.parameters(), context),
-      writer_(std::move(checkpoints), config.checkpoint.keep_last) {
+      writer_(std::move(checkpoints), config.checkpoint.keep_last, communicator.rank(), communicator.size()) {
   if (config.train.batch % communicator.size() != 0)
     throw ConfigError("train.batch = " + std::to_string(config.train.batch) + " is not a multiple of the " +
                       std::to_string(communicator.size()) + " ranks");
@@ -101,13 +102,17 @@ CheckpointContents Trainer::contents() const {
   const auto& store = task_.parameters();
   CheckpointContents out;
   out.step = step_;
-  for (const auto& p : store.parameters())
-    out.tensors.push_back({.name = p->name(), .data = p->value(), .global_shape = p->shape()});
-  for (const auto& [name, flat] : optimizer_.states())
-    for (const auto& p : store.parameters())
-      out.tensors.push_back({.name = "optimizer." + name + "." + p->name(),
-                             .data = flat.view(p->begin(), p->shape()),
-                             .global_shape = p->shape()});
+  // Every rank has all of the parameters and saves its share of them.
+  const auto parts = owned_parts(store, communicator_.rank(), communicator_.size());
+  const auto add = [&](const std::string& prefix, const Tensor& flat) {
+    for (const OwnedPart& part : parts)
+      out.tensors.push_back({.name = prefix + part.parameter->name(),
+                             .data = flat.view(part.flat, {part.end - part.begin}),
+                             .global_shape = part.parameter->shape(),
+                             .begin = part.begin});
+  };
+  add("", store.values());
+  for (const auto& [name, flat] : optimizer_.states()) add("optimizer." + name + ".", flat);
   out.state = {{"seconds", seconds_},
                {"last_loss", last_loss_},
                {"bad_steps", bad_steps_},
@@ -124,18 +129,26 @@ CheckpointContents Trainer::contents() const {
 
 void Trainer::save() {
   if (last_saved_ == step_) return;
+  commit();
   observer_.on_phase(Phase::kSaving, 0, 0);
-  writer_.save(contents());
+  writer_.begin(contents());
   last_saved_ = step_;
-  observer_.on_checkpoint(step_);
+}
+
+/// Ends the save under way; all ranks at the same step.
+void Trainer::commit() {
+  if (!writer_.pending()) return;
+  writer_.commit(communicator_);
+  observer_.on_checkpoint(last_saved_);
 }
 
 StepReport Trainer::train_step(StepBatch& batch) {
   const auto start = std::chrono::steady_clock::now();
   auto& scalars = context_.step_state();
   auto& store = task_.parameters();
-  std::int64_t counts[3] = {batch.valid, batch.tokens, batch.samples};
-  communicator_.all_reduce(counts, 3, DType::kInt64, ReduceOp::kSum, nullptr);
+  std::int64_t counts[4] = {batch.valid, batch.tokens, batch.samples, writer_.local_done() ? 1 : 0};
+  communicator_.all_reduce(counts, 4, DType::kInt64, ReduceOp::kSum, nullptr);
+  if (counts[3] == communicator_.size()) commit();
   if (counts[0] == 0) throw DataError("training step " + std::to_string(step_ + 1) + ": no target of the step counts");
 
   scalars.step = step_ + 1;
@@ -240,7 +253,7 @@ TrainOutcome Trainer::run() {
     }
   }
   save();
-  writer_.wait();
+  commit();
   outcome.step = step_;
   outcome.last_loss = last_loss_;
   outcome.best_loss = best_loss_;

@@ -94,7 +94,7 @@ class Trainer {
  public:
   /// The task's parameters are allocated. `validation` may be null. Throws ConfigError where the numbers do not fit together.
   Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Dataset* validation,
-          const TrainerConfig& config, std::filesystem::path checkpoints, TrainObserver& observer);
+          const TrainerConfig& config, CheckpointFolder checkpoints, TrainObserver& observer);
 
   /// Continues from a checkpoint: parameters, optimiser, data position, best so far.
   void restore(const Checkpoint& checkpoint);
@@ -110,6 +110,7 @@ class Trainer {
   bool update(StepReport& report);
   bool evaluate_now(TrainOutcome& outcome);
   void save();
+  void commit();
   CheckpointContents contents() const;
 
   Context& context_;
