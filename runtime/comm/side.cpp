@@ -74,7 +74,7 @@ Side::Side(int rank, FlightRecorder& recorder, SideChannelOptions options)
         }
         options.host.resize(std::min<std::size_t>(options.host.size(), 64));
         if (!options.print) options.print = say_on_stderr;
-        if (!options.leave) options.leave = [](int code) { _exit(code); };
+        if (!options.leave) options.leave = [](int code, bool) { _exit(code); };
         return std::move(options);
       }()),
       limit_(nanoseconds(options_.heartbeat_seconds)),
@@ -168,12 +168,16 @@ void Side::wait_published(double seconds) {
   publication_->changed.wait_for(lock, std::chrono::nanoseconds(nanoseconds(seconds)), [&] { return publication_->done; });
 }
 
-void Side::leave(ExitCode code) {
+std::string Side::headline(ExitCode code) {
+  return "Tradewind ends the job with exit code " + std::to_string(static_cast<int>(code)) + ". Where the ranks are:\n";
+}
+
+void Side::leave(ExitCode code, bool decided) {
   {
     const std::lock_guard lock(mutex_);
     ended_ = true;
   }
-  options_.leave(static_cast<int>(code));
+  options_.leave(static_cast<int>(code), decided);
 }
 
 }  // namespace tradewind::runtime::detail

@@ -16,7 +16,7 @@
 
 namespace tradewind::runtime::detail {
 
-enum class Message : std::uint8_t { kReport = 1, kError, kStop, kGoodbye };
+enum class Message : std::uint8_t { kReport = 1, kError, kStop, kGoodbye, kAsk };
 
 std::string message(Message kind, std::string_view body = {});
 /// An error or an order to stop.
@@ -48,7 +48,9 @@ class Side {
   /// Puts the report into the world (`say`: on stderr too) while the thread tells the others, and waits for it a bounded time.
   void publish(const Failure& failure, const std::string& report, bool say);
   void wait_published(double seconds);
-  void leave(ExitCode code);
+  void leave(ExitCode code, bool decided);
+  /// The line that a report begins with; cluster/mpirun/hosts reads it.
+  static std::string headline(ExitCode code);
   RankReport own_report() const { return report_of(rank_, options_.host, recorder_, Watch::kWindow); }
   std::int64_t limit() const { return limit_; }
   std::int64_t interval() const { return limit_ / 5; }

@@ -56,8 +56,8 @@ struct SideChannelOptions {
   std::function<void(ExitCode, const std::string& report)> on_failure;
   /// Says a report; empty: on stderr.
   std::function<void(const std::string& report)> print;
-  /// Ends the process; empty: _exit. Called on the side channel's thread.
-  std::function<void(int code)> leave;
+  /// Ends the process; empty: _exit. Called on the side channel's thread. `decided`: this rank ended the job; the others obey.
+  std::function<void(int code, bool decided)> leave;
 };
 
 class SideChannel {

@@ -183,9 +183,10 @@ bool PeerSide::hear() {
         failure.message = in.text();
         publish(failure, in.text(), false);  // rank 0 says it, once
         wait_published(1.0);
-        leave(failure.code);
+        leave(failure.code, false);
         return false;
       }
+      case Message::kAsk: connection_->send(message(Message::kReport, own_report().encode())); break;
       case Message::kGoodbye: say_goodbye(); return false;
       case Message::kError: throw CommError("a message of a kind that rank 0 does not send");
     }
@@ -198,13 +199,14 @@ void PeerSide::lose_root(const std::string& why) {
                         fmt::format("{} was lost: {}. {} on {} leaves by itself", name_of(root_), why,
                                     fmt::format("Rank {}", rank_), options_.host)};
   const Failure& failure = own_ ? *own_ : lost;
-  std::string report = fmt::format("Where the ranks are, as far as rank {} knows:\n  {}: before that it {}\n  {}: {}\n", rank_,
-                                   name_of(root_), position_of(root_, 0), name_of(own_report()), position_of(own_report(), 0));
+  std::string report =
+      fmt::format("{}  {}: its last word: {}\n  {}: {}\n  and the others are not known to rank {}\n", headline(failure.code),
+                  name_of(root_), position_of(root_, 0), name_of(own_report()), position_of(own_report(), 0), rank_);
   if (own_) report += "  and " + lost.message + "\n";
   report += "error: " + (own_ ? name_of(own_report()) + ": " : std::string()) + failure.message + "\n";
   publish(failure, report, true);
   wait_published(1.0);
-  leave(failure.code);
+  leave(failure.code, true);
 }
 
 /// Waits for rank 0 to have read it.

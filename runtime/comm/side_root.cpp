@@ -1,4 +1,5 @@
 // Rank 0's end of the side channel: hears all ranks, decides, gives the order to stop.
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -37,10 +38,12 @@ class RootSide final : public Side {
   void accept_strangers();
   void drop_strangers(std::int64_t now);
   void serve(Peer& peer);
+  void lose(const Peer& peer, const std::string& why);
   void hear(Peer& peer, const std::string& payload);
   void close_peer(Peer& peer);
   void send_all(const std::string& payload);
   void beat(std::int64_t now);
+  void ask();
   void end_job();
   void say_goodbye();
   void drain(double seconds);
@@ -51,7 +54,9 @@ class RootSide final : public Side {
   Watch watch_;
   std::list<Peer> peers_;
   std::optional<Failure> failure_;  // the first
+  bool lost_ = false;               // it is a rank that is gone or silent
   std::int64_t next_beat_ = 0;
+  std::int64_t stopped_ = 0;  // the longest that this process itself stood still, in nanoseconds
 };
 
 void RootSide::run() {
@@ -59,7 +64,10 @@ void RootSide::run() {
   while (true) {
     wait_for_events(tick());
     const std::int64_t now = steady_now();
-    if (now - before > limit() / 2) watch_.forgive(now - before);  // this process was stopped
+    if (now - before > limit() / 2) {  // this process was stopped
+      watch_.forgive(now - before);
+      stopped_ = now - before;
+    }
     before = now;
     watch_.heard(own_report(), now);
     for (Peer& peer : peers_) serve(peer);
@@ -67,7 +75,10 @@ void RootSide::run() {
     if (requests.abandon) return;
     if (requests.error && !failure_) failure_ = watch_.told(0, requests.error->code, requests.error->message);
     if (!failure_ && requests.close) return say_goodbye();
-    if (!failure_) failure_ = watch_.judge(now);
+    if (!failure_) {
+      failure_ = watch_.judge(now);
+      lost_ = failure_ && watch_.silent(now);
+    }
     if (failure_) return end_job();
     if (listener_) accept_strangers();
     drop_strangers(now);
@@ -113,13 +124,19 @@ void RootSide::serve(Peer& peer) {
   try {
     for (std::string payload; !peer.gone && peer.connection.next(payload);) hear(peer, payload);
     if (!peer.gone && (!open || !peer.connection.flush())) {
-      if (peer.rank >= 0 && !failure_) failure_ = watch_.lost(peer.rank, peer.connection.why());
+      lose(peer, peer.connection.why());
       close_peer(peer);
     }
   } catch (const std::exception& e) {  // a stranger that cannot prove itself, or a rank whose bytes were damaged on the way
-    if (peer.rank >= 0 && !failure_) failure_ = watch_.lost(peer.rank, e.what());
+    lose(peer, e.what());
     close_peer(peer);
   }
+}
+
+void RootSide::lose(const Peer& peer, const std::string& why) {
+  if (peer.rank < 0 || failure_) return;
+  failure_ = watch_.lost(peer.rank, why);
+  lost_ = true;
 }
 
 void RootSide::hear(Peer& peer, const std::string& payload) {
@@ -151,7 +168,8 @@ void RootSide::hear(Peer& peer, const std::string& payload) {
       if (peer.rank >= 0) watch_.left(peer.rank);
       close_peer(peer);
       return;
-    case Message::kStop: break;
+    case Message::kStop:
+    case Message::kAsk: break;
   }
   throw CommError("a message of a kind that no rank sends");
 }
@@ -164,7 +182,7 @@ void RootSide::close_peer(Peer& peer) {
 void RootSide::send_all(const std::string& payload) {
   for (Peer& peer : peers_) {
     if (peer.gone || peer.rank < 0) continue;
-    if (!peer.connection.send(payload) && !failure_) failure_ = watch_.lost(peer.rank, "it does not read what rank 0 says");
+    if (!peer.connection.send(payload)) lose(peer, "it does not read what rank 0 says");
     peer.connection.flush();
   }
 }
@@ -197,16 +215,40 @@ void RootSide::drain(double seconds) {
   }
 }
 
+/// Where are they now? The last heartbeats may be a fifth of a limit old, and by now the others wait for the one that failed.
+void RootSide::ask() {
+  const std::int64_t asked = steady_now();
+  const Failure first = *failure_;
+  send_all(message(Message::kAsk));
+  while (steady_now() - asked < 150'000'000 && !watch_.all_heard_since(asked, first.rank)) {
+    wait_for_events(10);
+    for (Peer& peer : peers_) serve(peer);
+  }
+  watch_.heard(own_report(), steady_now());
+  const std::string collective = watch_.waited_for(asked);
+  if (!collective.empty()) failure_->message += "\nThe others wait for it in " + collective + ".";
+}
+
 void RootSide::end_job() {
-  const std::int64_t now = steady_now();
+  if (lost_) {
+    if (stopped_ > limit()) {
+      failure_ =
+          watch_.told(0, ExitCode::kDevice,
+                      fmt::format("this process was stopped for {:.1f} s, longer than cluster.heartbeat_seconds = {:g}; the "
+                                  "others have left without it",
+                                  static_cast<double>(stopped_) * 1e-9, options_.heartbeat_seconds));
+    } else {
+      ask();
+    }
+  }
   const Failure failure = *failure_;
-  const std::string report = "Where the ranks are:\n" + watch_.positions(now) + "error: " + failure.message + "\n";
+  const std::string report = headline(failure.code) + watch_.positions(steady_now()) + "error: " + failure.message + "\n";
   publish(failure, report, true);
   wait_published(0.3);  // so that it is said before the launcher hears of the first rank that leaves
   send_all(message(Message::kStop, encode(failure, report)));
   drain(1.0);
   wait_published(0.5);
-  leave(failure.code);
+  leave(failure.code, true);
 }
 
 void RootSide::say_goodbye() {

@@ -99,7 +99,7 @@ std::string name_of(const RankReport& rank) {
 
 std::string position_of(const RankReport& rank, std::int64_t later) {
   if (rank.last.sequence == 0) return "before its first collective";
-  if (rank.inside) return fmt::format("waits in {} for {:.1f} s", text_of(rank.last), seconds(rank.since + later));
+  if (rank.inside) return fmt::format("waits in {}, for {:.1f} s", text_of(rank.last), seconds(rank.since + later));
   return fmt::format("computes in step {}, {:.1f} s after {}", rank.step, seconds(rank.since + later), text_of(rank.last));
 }
 
@@ -148,10 +148,27 @@ void Watch::compare(const RankReport& report) {
   while (references_.size() > kReferences) references_.erase(references_.begin());
 }
 
+std::string Watch::waited_for(std::int64_t since) const {
+  const RankReport* newest = nullptr;
+  for (const Rank& rank : ranks_)
+    if (rank.heard >= since && !rank.left && rank.report.inside &&
+        (newest == nullptr || rank.report.last.sequence > newest->last.sequence))
+      newest = &rank.report;
+  return newest == nullptr ? std::string() : text_of(newest->last);
+}
+
+bool Watch::all_heard_since(std::int64_t since, std::int64_t except) const {
+  for (std::size_t i = 1; i < ranks_.size(); ++i)
+    if (const Rank& rank = ranks_[i];
+        static_cast<std::int64_t>(i) != except && rank.heard >= 0 && !rank.left && rank.heard < since)
+      return false;
+  return true;
+}
+
 Failure Watch::lost(std::int64_t rank, const std::string& why) const {
   const RankReport& report = ranks_[static_cast<std::size_t>(rank)].report;
   return {ExitCode::kDevice, rank,
-          fmt::format("{} was lost: {}; at its last word it was so: {}", name_of(report), why, position_of(report, 0))};
+          fmt::format("{} was lost: {}; its last word: {}", name_of(report), why, position_of(report, 0))};
 }
 
 Failure Watch::told(std::int64_t rank, ExitCode code, const std::string& message) const {
@@ -195,7 +212,7 @@ std::optional<Failure> Watch::silent(std::int64_t now) const {
   if (longest <= limits_.silence) return {};
   std::string text = fmt::format("{} {} lost: nothing was heard for {:.1f} s (cluster.heartbeat_seconds = {:g})", list(quiet),
                                  quiet.size() == 1 ? "was" : "were", seconds(longest), seconds(limits_.silence));
-  if (quiet.size() == 1) text += "; at its last word it was so: " + position_of(*quiet[0], 0);
+  if (quiet.size() == 1) text += "; its last word: " + position_of(*quiet[0], 0);
   if (quiet.size() == there && there > 1) text += ". All others are silent: it may be rank 0's host that was cut off";
   return Failure{ExitCode::kDevice, quiet[0]->rank, text};
 }
@@ -244,7 +261,7 @@ std::string Watch::positions(std::int64_t now) const {
     else if (well)
       out += position_of(rank.report, silence) + "\n";
     else
-      out += fmt::format("not heard for {:.1f} s; before that it {}\n", seconds(silence), position_of(rank.report, 0));
+      out += fmt::format("not heard for {:.1f} s; its last word: {}\n", seconds(silence), position_of(rank.report, 0));
   }
   if (more > 0) out += fmt::format("  and {} more ranks in the same places\n", more);
   return out;

@@ -35,7 +35,7 @@ RankReport report_of(std::int64_t rank, const std::string& host, const FlightRec
 
 /// "rank 1 (node2, pid 77)"
 std::string name_of(const RankReport& rank);
-/// "waits in all_reduce 1234 (4096 bytes, step 57) for 9.8 s", with `later` nanoseconds passed since the report.
+/// "waits in all_reduce 1234 (4096 bytes, step 57), for 9.8 s", with `later` nanoseconds passed since the report.
 std::string position_of(const RankReport& rank, std::int64_t later);
 
 /// Why the job ends.
@@ -65,12 +65,19 @@ class Watch {
   bool joined(std::int64_t rank) const { return ranks_[static_cast<std::size_t>(rank)].heard >= 0; }
   bool all_joined() const;
 
+  /// The newest collective that a rank is in which was heard since `since`, as text; empty where none is in one.
+  std::string waited_for(std::int64_t since) const;
+  /// All but rank 0, those that left and `except` were heard since.
+  bool all_heard_since(std::int64_t since, std::int64_t except) const;
+
   /// The failure of a rank whose connection is gone.
   Failure lost(std::int64_t rank, const std::string& why) const;
   /// The failure that a rank told of itself, with the rank's name and place in front.
   Failure told(std::int64_t rank, ExitCode code, const std::string& message) const;
   /// What is wrong by now, if anything.
   std::optional<Failure> judge(std::int64_t now) const;
+  /// Of that, the ranks that are silent.
+  std::optional<Failure> silent(std::int64_t now) const;
   /// Where everybody is, a line a rank; of many ranks in one place only some are named.
   std::string positions(std::int64_t now) const;
 
@@ -87,7 +94,6 @@ class Watch {
 
   void compare(const RankReport& report);
   std::optional<Failure> missing(std::int64_t now) const;
-  std::optional<Failure> silent(std::int64_t now) const;
   std::optional<Failure> stuck(std::int64_t now) const;
 
   WatchLimits limits_;

@@ -57,7 +57,7 @@ SideChannelOptions options_of(End& end, double heartbeat, double hang = 600) {
     const std::lock_guard lock(end.mutex);
     end.told = report;
   };
-  options.leave = [&](int code) {
+  options.leave = [&](int code, bool) {
     const std::lock_guard lock(end.mutex);
     end.code = code;
     end.changed.notify_all();
@@ -190,6 +190,7 @@ BOOST_AUTO_TEST_CASE(a_rank_whose_connection_breaks_is_named_and_all_leave) {
   CHECK_HAS(job.ends[0].printed, "error: rank 2 (");
   CHECK_HAS(job.ends[0].printed, "was lost: its connection");
   CHECK_HAS(job.ends[0].printed, "waits in all_reduce 1 (4096 bytes, step 4)");
+  CHECK_HAS(job.ends[0].printed, "The others wait for it in all_reduce 1 (4096 bytes, step 4).");
   BOOST_TEST(job.ends[1].printed == "");  // said once, by rank 0
   CHECK_HAS(job.ends[1].told, "rank 2 (");
 }
@@ -204,6 +205,7 @@ BOOST_AUTO_TEST_CASE(a_silent_rank_is_named_and_all_leave) {
   }
   CHECK_HAS(job.ends[0].printed, "error: rank 2 (puppet, pid");
   CHECK_HAS(job.ends[0].printed, "nothing was heard for 0.");
+  BOOST_TEST(job.ends[0].printed.starts_with("Tradewind ends the job with exit code 5."));
 }
 
 BOOST_AUTO_TEST_CASE(the_others_leave_by_themselves_when_rank_0_is_gone) {
