@@ -35,6 +35,7 @@ class Observer final : public runtime::TrainObserver {
   void begin(std::int64_t step) { metrics_ = std::make_unique<runtime::MetricsFile>(directory_.metrics(), step); }
 
   void on_step(const runtime::StepReport& report) override {
+    directory_.require_lease();
     metrics_->write(report);
     progress_.step(report);
     seconds_ = report.total_seconds;
@@ -130,7 +131,7 @@ int train_in(RunConfig& config, const runtime::RunDirectory& directory, runtime:
   trainer_config.extra = run_state(config, corpus);
   Observer observer(log, progress, directory, signals);
   runtime::Trainer trainer(context, *communicator, *task, *corpus.train, corpus.validation.get(), trainer_config,
-                           directory.checkpoints(), observer);
+                           directory.checkpoint_folder(), observer);
   if (checkpoint) {
     trainer.restore(*checkpoint);
     log.info("going on from step " + std::to_string(trainer.step()));

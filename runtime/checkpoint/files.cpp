@@ -219,12 +219,17 @@ fs::path leftover_name(const fs::path& path) {
   return parent_of(path) / fmt::format("{}{}-{}-{}", kLeftover, path.filename().string(), ::getpid(), count++);
 }
 
+fs::path leftover_name(const fs::path& directory, std::int64_t fence) {
+  return directory / fmt::format("{}{:08}", kLeftover, fence);
+}
+
+bool is_leftover(const fs::path& path) { return path.filename().string().starts_with(kLeftover); }
+
 void remove_leftovers(const fs::path& directory, const fs::path& keep) {
   std::error_code error;
   std::vector<fs::path> found;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
-    if (it->path().filename().string().starts_with(kLeftover) && it->path().filename() != keep.filename())
-      found.push_back(it->path());
+    if (is_leftover(it->path()) && it->path().filename() != keep.filename()) found.push_back(it->path());
   for (const fs::path& path : found) fs::remove_all(path, error);
 }
 

@@ -80,6 +80,9 @@ void require_free_space(const std::filesystem::path& directory, std::uint64_t by
 
 /// A name beside `path` for something unfinished, and what removes those of `directory` that a crash has left, but for `keep`.
 std::filesystem::path leftover_name(const std::filesystem::path& path);
+bool is_leftover(const std::filesystem::path& path);
+/// The staging directory in `directory` of the owner with this fencing number: a leftover once another owner comes.
+std::filesystem::path leftover_name(const std::filesystem::path& directory, std::int64_t fence);
 void remove_leftovers(const std::filesystem::path& directory, const std::filesystem::path& keep = {});
 
 }  // namespace tradewind::runtime

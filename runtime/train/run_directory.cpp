@@ -1,7 +1,7 @@
 #include "runtime/train/run_directory.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
@@ -46,13 +46,18 @@ std::string read_text(const fs::path& file) {
   return std::move(text).str();
 }
 
+bool is_lock(const std::string& name) {
+  const std::string prefix = RunLock::kPrefix;
+  return name == prefix || name.starts_with(prefix + "-") || name.starts_with(prefix + ".");
+}
+
 /// The names in `directory` but for those that a process makes before it has written status.json.
 std::vector<std::string> contents(const fs::path& directory) {
   std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
     const std::string name = at->path().filename().string();
-    if (name != "lock" && name != "status.json.tmp") names.push_back(name);
+    if (!is_lock(name) && name != "status.json.tmp") names.push_back(name);
   }
   if (error) throw ConfigError("cannot read run directory " + directory.string() + ": " + error.message());
   return names;
@@ -145,16 +150,19 @@ void write_file_whole(const fs::path& file, const std::string& text) {
   if (error != 0) fail(error);
 }
 
-RunDirectory::RunDirectory(const fs::path& path, const std::string& config, bool fresh, Log& log) : path_(path) {
+RunDirectory::RunDirectory(const fs::path& path, const std::string& config, bool fresh, Log& log,
+                           std::chrono::milliseconds lease)
+    : path_(path) {
   std::error_code error;
   fs::create_directories(path_, error);
   if (error || !fs::is_directory(path_))
     throw ConfigError("cannot create run directory " + path_.string() + ": " +
                       (error ? error.message() : "there is a file of that name") + "; " + kElsewhere);
   refuse_unknown(path_);
-  lock();
+  lock_ = std::make_unique<RunLock>(path_, lease, [&](const std::string& text) { log.info(text); });
   try {
-    refuse_unknown(path_);  // somebody may have filled it before we had the lock
+    shut_out_owners_before();  // before anything is looked at: they may still commit
+    refuse_unknown(path_);     // somebody may have filled it before we had the lock
     nlohmann::json status;
     if (fs::exists(path_ / "status.json")) {
       status = read_status(path_);
@@ -173,40 +181,48 @@ RunDirectory::RunDirectory(const fs::path& path, const std::string& config, bool
                  resumable_ ? status.value("seconds", 0.0) : 0.0);
     write_file_whole(path_ / "config.toml", config);
     fs::create_directories(checkpoints());
+    make_directories_durably(checkpoint_folder().staging);
     log.open(path_ / "log.txt");
   } catch (const fs::filesystem_error& e) {
-    ::close(lock_);
     throw ConfigError("opening run directory " + path_.string() + ": " + e.code().message());
-  } catch (...) {
-    ::close(lock_);
-    throw;
   }
 }
 
-RunDirectory::~RunDirectory() { ::close(lock_); }
+RunDirectory::~RunDirectory() {
+  std::error_code ignored;
+  fs::remove_all(checkpoint_folder().staging, ignored);
+}
 
-void RunDirectory::lock() {
-  const fs::path file = path_ / "lock";
-  lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) throw ConfigError("cannot write to run directory " + path_.string() + ": " + std::strerror(errno));
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    const int error = errno;
-    ::close(lock_);
-    if (error != EWOULDBLOCK) throw ConfigError("cannot lock " + file.string() + ": " + std::strerror(error));
-    long process = 0;
-    std::string host = "an unknown host";
-    std::ifstream(file) >> process >> host;
-    throw ConfigError(path_.string() + " is in use by process " + std::to_string(process) + " on " + host +
-                      "; wait until it ends, or " + kElsewhere);
+CheckpointFolder RunDirectory::checkpoint_folder() const {
+  CheckpointFolder out = runtime::checkpoint_folder(path_, fence());
+  out.require_owner = [this] { lock_->require_owner(); };
+  return out;
+}
+
+CheckpointFolder checkpoint_folder(const fs::path& run, std::int64_t fence) {
+  return {run / "checkpoints", leftover_name(run / "checkpoints", fence)};
+}
+
+/// Moves the staging directories of owners before away: from then on nothing of theirs can come into the checkpoints
+/// (checkpoint.h).
+void RunDirectory::shut_out_owners_before() const {
+  std::vector<fs::path> before;
+  if (fs::exists(checkpoints()))
+    for (const auto& entry : fs::directory_iterator(checkpoints()))
+      if (is_leftover(entry.path())) before.push_back(entry.path());
+  for (fs::path& path : before) {
+    const fs::path taken = fmt::format("{}-taken-{}", checkpoint_folder().staging.string(), path.filename().string());
+    fs::rename(path, taken);
+    path = taken;
   }
-  char host[256] = "unknown";
-  ::gethostname(host, sizeof host - 1);
-  const std::string owner = std::to_string(::getpid()) + " " + host + "\n";
-  if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, owner.data(), owner.size(), 0) != static_cast<ssize_t>(owner.size())) {
-    const int error = errno;
-    ::close(lock_);
-    throw ConfigError("cannot write " + file.string() + ": " + std::strerror(error));
+  for (const fs::path& path : before) {
+    std::error_code ignored;  // NFS keeps what somebody has open; the next owner tries again
+    fs::remove_all(path, ignored);
   }
+  if (!lock_->replaced_someone()) return;
+  // The owner before may go on and write a line before it asks: into files that are its own from now on.
+  for (const char* file : {"metrics.jsonl", "log.txt"})
+    if (fs::exists(path_ / file)) write_file_whole(path_ / file, read_text(path_ / file));
 }
 
 void RunDirectory::start_fresh() const {
@@ -238,6 +254,7 @@ std::pair<std::int64_t, double> RunDirectory::progress() const {
 }
 
 void RunDirectory::write_status(RunState state, std::int64_t step, int exit_code, double seconds) const {
+  lock_->require_owner();
   nlohmann::ordered_json status;
   status["format"] = kFormat;
   status["version"] = version();
