@@ -200,20 +200,24 @@ std::optional<Failure> Watch::missing(std::int64_t now) const {
 std::optional<Failure> Watch::silent(std::int64_t now) const {
   std::int64_t longest = 0;
   std::vector<const RankReport*> quiet;
-  std::size_t there = 0;
+  std::size_t elsewhere = 0, quiet_elsewhere = 0;
   for (std::size_t i = 1; i < ranks_.size(); ++i) {
     const Rank& rank = ranks_[i];
     if (rank.heard < 0 || rank.left) continue;
-    ++there;
     const std::int64_t silence = now - rank.heard;
+    const bool other_host = rank.report.host != ranks_[0].report.host;
+    elsewhere += other_host ? 1 : 0;
     longest = std::max(longest, silence);
-    if (silence > limits_.silence / 10 * 7) quiet.push_back(&rank.report);  // the rest of a host that went falls silent with it
+    if (silence <= limits_.silence / 10 * 7) continue;
+    quiet.push_back(&rank.report);  // the rest of a host that went falls silent with it
+    quiet_elsewhere += other_host ? 1 : 0;
   }
   if (longest <= limits_.silence) return {};
   std::string text = fmt::format("{} {} lost: nothing was heard for {:.1f} s (cluster.heartbeat_seconds = {:g})", list(quiet),
                                  quiet.size() == 1 ? "was" : "were", seconds(longest), seconds(limits_.silence));
   if (quiet.size() == 1) text += "; its last word: " + position_of(*quiet[0], 0);
-  if (quiet.size() == there && there > 1) text += ". All others are silent: it may be rank 0's host that was cut off";
+  if (quiet_elsewhere == elsewhere && elsewhere > 1)
+    text += fmt::format(". All other hosts are silent: it may be {} that was cut off", ranks_[0].report.host);
   return Failure{ExitCode::kDevice, quiet[0]->rank, text};
 }
 

@@ -93,16 +93,16 @@ BOOST_AUTO_TEST_CASE(ranks_of_a_host_that_was_cut_off_are_named_together) {
   CHECK_HAS(failure->message, "rank 4 (node3");
   CHECK_HAS(failure->message, "rank 5 (node3");
   BOOST_TEST(!has(failure->message, "rank 3"));
-  BOOST_TEST(!has(failure->message, "rank 0's host"));
+  BOOST_TEST(!has(failure->message, "cut off"));
 }
 
 BOOST_AUTO_TEST_CASE(where_all_others_are_silent_the_own_host_is_suspected) {
   Watch watch = watch_of(4);
   FlightRecorder recorder;
-  for (std::int64_t rank = 0; rank < 4; ++rank) watch.heard(report(rank, recorder), 0);
+  for (std::int64_t rank = 0; rank < 4; ++rank) watch.heard(report(rank, recorder), rank < 2 ? 9 * kSecond : 0);
   const auto failure = watch.judge(11 * kSecond);
   BOOST_REQUIRE(failure);
-  CHECK_HAS(failure->message, "rank 0's host");
+  CHECK_HAS(failure->message, "it may be node1 that was cut off");
 }
 
 BOOST_AUTO_TEST_CASE(time_in_which_this_process_was_stopped_is_forgiven) {
