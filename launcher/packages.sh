@@ -16,7 +16,7 @@ packages_of() {
       build)
         printf '%s\n' g++=g++ cmake=cmake ninja-build=ninja pkg-config=pkg-config libdnnl-dev libhwy-dev libxxhash-dev \
           libzstd-dev liblzma-dev zlib1g-dev nlohmann-json3-dev libfmt-dev libtomlplusplus-dev libcli11-dev \
-          libhdf5-dev ocl-icd-opencl-dev
+          libhdf5-dev libopenmpi-dev openmpi-bin=mpirun ocl-icd-opencl-dev
         ;;
       test)
         printf '%s\n' git=git libboost-test-dev clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck \
