@@ -10,6 +10,7 @@ usage: tradewind VERB ...
   evaluate    loss, perplexity and bits per byte of a run's validation part
   generate    text from a trained model
   export      a trained model as one HDF5 file
+  verify      whether a run's checkpoints are as they were written
   config      explain the keys of a config file
   demo-text   write product copy to try training on
 
@@ -98,6 +99,23 @@ usage: tradewind export RUN --to FILE [--overwrite]
 examples:
   tradewind export runs/gpt-shakespeare --to model.h5
   tradewind export runs/shop --checkpoint best --to shop.h5 --overwrite
+)";
+
+const char* const kVerifyHelp = R"(Whether a run's checkpoints are as they were written, to the byte.
+
+usage: tradewind verify RUN|CHECKPOINT [--json]
+
+  RUN         a run directory: every checkpoint in it, config, status, metrics,
+              and that the newest good one fits the config's model
+  CHECKPOINT  one checkpoint of it, as in RUN/checkpoints/step-00000120
+  --json      print one JSON object
+
+Names the newest good checkpoint, which `tradewind train` goes on from. Exit
+code 0: all is good; 4: something is not, and which.
+
+examples:
+  tradewind verify runs/gpt-shakespeare
+  tradewind verify runs/shop/checkpoints/step-00000120 --json
 )";
 
 const char* const kConfigHelp = R"(Explain the keys of a config file.

@@ -8,6 +8,7 @@ extern const char* const kTrainHelp;
 extern const char* const kEvaluateHelp;
 extern const char* const kGenerateHelp;
 extern const char* const kExportHelp;
+extern const char* const kVerifyHelp;
 extern const char* const kConfigHelp;
 extern const char* const kDemoTextHelp;
 

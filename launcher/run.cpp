@@ -154,6 +154,17 @@ int run_export(const Arguments& arguments, const models::Registry& registry) {
   return export_run(options, registry);
 }
 
+int run_verify(const Arguments& arguments, const models::Registry& registry) {
+  CommandLine line("verify", kVerifyHelp);
+  VerifyOptions options;
+  std::string path;
+  line.positional("RUN", path);
+  line.flag("--json", options.json);
+  line.parse(arguments, 1);
+  options.path = path;
+  return verify(options, registry);
+}
+
 int run_config(const Arguments& arguments, const models::Registry& registry) {
   CommandLine line("config", kConfigHelp);
   std::string action, key, model = "gpt";
@@ -186,8 +197,9 @@ struct Verb {
 };
 
 const std::vector<Verb>& verbs() {
-  static const std::vector<Verb> all = {{"train", run_train},   {"evaluate", run_evaluate}, {"generate", run_generate},
-                                        {"export", run_export}, {"config", run_config},     {"demo-text", run_demo_text}};
+  static const std::vector<Verb> all = {{"train", run_train},        {"evaluate", run_evaluate}, {"generate", run_generate},
+                                        {"export", run_export},      {"verify", run_verify},     {"config", run_config},
+                                        {"demo-text", run_demo_text}};
   return all;
 }
 

@@ -13,18 +13,41 @@ namespace {
 
 void warn(const std::string& message) { std::fprintf(stderr, "warning: %s\n", message.c_str()); }
 
+std::int64_t step_of(const fs::path& directory) {
+  const std::string name = directory.filename().string(), digits = name.substr(name.rfind('-') + 1);
+  std::int64_t found = -1;
+  std::from_chars(digits.data(), digits.data() + digits.size(), found);
+  return found;
+}
+
 fs::path step_directory(const fs::path& run, std::int64_t step) {
-  for (const auto& directory : runtime::list_checkpoints(run / "checkpoints")) {
-    const std::string name = directory.filename().string(), digits = name.substr(name.rfind('-') + 1);
-    std::int64_t found = -1;
-    std::from_chars(digits.data(), digits.data() + digits.size(), found);
-    if (found == step) return directory;
-  }
+  for (const auto& directory : runtime::list_checkpoints(run / "checkpoints"))
+    if (step_of(directory) == step) return directory;
   std::string known;
   for (const auto& directory : runtime::list_checkpoints(run / "checkpoints"))
     known += (known.empty() ? "" : ", ") + directory.filename().string();
   throw CheckpointError(run.string() + " has no checkpoint of step " + std::to_string(step) + "; there " +
                         (known.empty() ? "is none at all" : "are " + known));
+}
+
+/// Nothing else stands in for the best: that would be a worse model under its name. Where a newer checkpoint is damaged, the
+/// one before it names a best that was pruned when the newer one became it.
+Checkpoint open_best(const fs::path& run, std::int64_t best, std::int64_t last) {
+  const auto error = [&](const std::string& why) {
+    return CheckpointError("the best checkpoint of " + run.string() + " that step " + std::to_string(last) +
+                           ", the newest good one, knows is step " + std::to_string(best) + ", and " + why +
+                           "; use --checkpoint last, or go on with the run: `tradewind train` makes what is damaged again");
+  };
+  for (const auto& directory : runtime::list_checkpoints(run / "checkpoints")) {
+    if (step_of(directory) != best) continue;
+    try {
+      return Checkpoint::open(directory);
+    } catch (const CheckpointError& e) {
+      throw error(std::string("it cannot be read: ") + e.what());
+    }
+  }
+  throw error("it is not there any more: a better one took its place and is damaged (see tradewind verify " + run.string() +
+              ")");
 }
 
 }  // namespace
@@ -50,7 +73,7 @@ Checkpoint select_checkpoint(const fs::path& run, const std::string& which) {
     const auto best = last.state().value("best_step", std::int64_t{0});
     if (best == 0)
       throw CheckpointError(run.string() + " was never evaluated, so no checkpoint is its best; use --checkpoint last");
-    return Checkpoint::open(step_directory(run, best));
+    return open_best(run, best, last.step());
   }
   std::int64_t step = 0;
   const auto [end, error] = std::from_chars(which.data(), which.data() + which.size(), step);

@@ -44,10 +44,17 @@ struct ExportOptions {
   bool overwrite = false;
 };
 
+struct VerifyOptions {
+  std::filesystem::path path;  // of a run, or of one checkpoint
+  bool json = false;
+};
+
 int train(const TrainOptions& options, const models::Registry& registry);
 int evaluate(const EvaluateOptions& options, const models::Registry& registry);
 int generate(const GenerateOptions& options, const models::Registry& registry);
 int export_run(const ExportOptions& options, const models::Registry& registry);
+/// Reads every byte of a run's checkpoints and says what is wrong; 4 where anything is.
+int verify(const VerifyOptions& options, const models::Registry& registry);
 /// Explains the keys under `key` ("" for all) of the config with `model` as model.name.
 int config_schema(const std::string& key, const std::string& model, const models::Registry& registry);
 /// Writes synthetic product copy to a file, or to standard output where `to` is empty.
