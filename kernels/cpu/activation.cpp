@@ -242,7 +242,7 @@ HWY_EXPORT(swiglu_backward_rows);
 
 void activation_forward(float* y, const float* x, std::int64_t count, Activation activation, const Launch& launch) {
   const bool stream = y != x && pays_to_stream(y, count);
-  parallel_ranges(count, kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(count, kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(forward_part)(y + begin, x + begin, static_cast<std::size_t>(end - begin), activation, stream);
   });
 }
@@ -251,7 +251,7 @@ void activation_backward(float* dx, float* y, const float* dy, const float* x, s
                          Write write, const Launch& launch) {
   const bool add = write == Write::kAccumulate;
   const bool stream = !add && y == nullptr && dx != dy && dx != x && pays_to_stream(dx, count);
-  parallel_ranges(count, kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(count, kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(backward_part)
     (dx + begin, y == nullptr ? nullptr : y + begin, dy + begin, x + begin, static_cast<std::size_t>(end - begin), activation,
      add, stream);
@@ -259,7 +259,7 @@ void activation_backward(float* dx, float* y, const float* dy, const float* x, s
 }
 
 void swiglu_forward(float* y, const float* x, std::int64_t N, std::int64_t C, const Launch& launch) {
-  parallel_ranges(N, rows_per_grain(2 * C), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(N, rows_per_grain(2 * C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(swiglu_forward_rows)
     (y + begin * C, x + begin * 2 * C, static_cast<std::size_t>(end - begin), static_cast<std::size_t>(C));
   });
@@ -267,7 +267,7 @@ void swiglu_forward(float* y, const float* x, std::int64_t N, std::int64_t C, co
 
 void swiglu_backward(float* dx, const float* dy, const float* x, std::int64_t N, std::int64_t C, Write write,
                      const Launch& launch) {
-  parallel_ranges(N, rows_per_grain(2 * C), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(N, rows_per_grain(2 * C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(swiglu_backward_rows)
     (dx + begin * 2 * C, dy + begin * C, x + begin * 2 * C, static_cast<std::size_t>(end - begin), static_cast<std::size_t>(C),
      write == Write::kAccumulate);

@@ -325,7 +325,7 @@ void attention_backward_cpu(float* dq, float* dk, float* dv, float* dbias, const
     problem.heads_outside = over_sequences && !over_heads;
     block = (over_sequences ? shape.B : 1) * (over_heads ? shape.H_kv : 1);
   }
-  const int parts = std::max(1, launch.threads);
+  const int parts = pieces_of(problem.items() / block, launch.threads);
   const std::vector<Cursor> cursors = split_tiles(
       problem.items(), block, true, parts, [&](std::int64_t item) { return backward_tiles(problem, item); },
       [&](std::int64_t item, std::int64_t tile) { return backward_cost(problem, item, tile); });
@@ -335,15 +335,13 @@ void attention_backward_cpu(float* dq, float* dk, float* dv, float* dbias, const
   const std::int64_t slot = cut.empty() ? 0 : problem.group * problem.longest_q * problem.padded_D;
   const std::int64_t floats = (BackwardScratch().lay_out(problem, nullptr) + 15) / 16 * 16;
   const ScratchArray<float> partials(launch, static_cast<std::size_t>(2 * slot * parts));
-  const ScratchArray<float> scratch(launch, static_cast<std::size_t>(floats * parts));
-  parallel_ranges(parts, 1, parts, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t part = begin; part < end; ++part) {
-      const std::size_t i = static_cast<std::size_t>(part);
-      HWY_DYNAMIC_DISPATCH(attention_backward_part)
-      (problem, arrays, scratch.get() + part * floats, cursors[i], cursors[i + 1], partials.get() + 2 * part * slot, slot);
-    }
+  const ScratchArray<float> scratch(launch, static_cast<std::size_t>(floats * std::max(1, launch.threads)));
+  parallel_parts(parts, launch.threads, [&](int part, int thread) {
+    const auto i = static_cast<std::size_t>(part);
+    HWY_DYNAMIC_DISPATCH(attention_backward_part)
+    (problem, arrays, scratch.get() + thread * floats, cursors[i], cursors[i + 1], partials.get() + 2 * part * slot, slot);
   });
-  parallel_ranges(static_cast<std::int64_t>(cut.size()), 1, parts, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(static_cast<std::int64_t>(cut.size()), 1, launch.threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       merge_item(problem, cursors, partials.get(), slot, cut[static_cast<std::size_t>(i)], dq);
   });

@@ -330,16 +330,15 @@ void attention_forward_cpu(float* out, float* lse, const float* q, const float* 
                            const AttentionOptions& options, const Launch& launch) {
   const AttentionProblem problem(shape, options, launch);
   const ForwardArrays arrays{out, lse, q, k, v};
-  const int parts = std::max(1, launch.threads);
+  const int parts = pieces_of(problem.items(), launch.threads);
   const std::vector<Cursor> cursors = split_tiles(
       problem.items(), 1, true, parts, [&](std::int64_t item) { return forward_tiles(problem, item); },
       [&](std::int64_t item, std::int64_t tile) { return forward_cost(problem, item, tile); });
   const std::int64_t floats = (ForwardScratch::floats(problem) + 15) / 16 * 16;
-  const ScratchArray<float> scratch(launch, static_cast<std::size_t>(floats * parts));
-  parallel_ranges(parts, 1, parts, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t part = begin; part < end; ++part) HWY_DYNAMIC_DISPATCH(attention_forward_part)
-    (problem, arrays, scratch.get() + part * floats, cursors[static_cast<std::size_t>(part)],
-     cursors[static_cast<std::size_t>(part) + 1]);
+  const ScratchArray<float> scratch(launch, static_cast<std::size_t>(floats * std::max(1, launch.threads)));
+  parallel_parts(parts, launch.threads, [&](int part, int thread) {
+    const auto i = static_cast<std::size_t>(part);
+    HWY_DYNAMIC_DISPATCH(attention_forward_part)(problem, arrays, scratch.get() + thread * floats, cursors[i], cursors[i + 1]);
   });
 }
 

@@ -1,7 +1,7 @@
 // What the CPU attention kernels know about their sequences, and how the work is split over threads. No SIMD here.
 //
 // An item is a (sequence, key head) pair; it consists of tiles: query tiles forward, key tiles backward. Threads get
-// contiguous runs of tiles of about equal cost, a function of the shapes and the number of threads alone.
+// contiguous runs of tiles of about equal cost; where the runs lie is a function of the shapes and the number of threads alone.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/base/parallel.h"
 
 namespace tradewind::kernels::detail {
 
@@ -124,6 +125,23 @@ std::vector<Cursor> split_tiles(std::int64_t items, std::int64_t block, bool may
     cursors[static_cast<std::size_t>(part)] = tile == n ? Cursor{item + 1, 0} : Cursor{item, tile};
   }
   return cursors;
+}
+
+/// How many runs to split into. Many items: several runs a thread, which the threads take as they get to them, so that a slow
+/// one takes fewer. Few items: one run a thread, cut within items where that is needed. A function of shapes and threads alone.
+inline int pieces_of(std::int64_t items, int threads) {
+  constexpr int kRuns = 8;
+  threads = std::max(1, threads);
+  return threads > 1 && items >= std::int64_t{2} * kRuns * threads ? kRuns * threads : threads;
+}
+
+/// Calls body(part, thread) for every part, shared out through a WorkQueue.
+template <class Body>
+void parallel_parts(int parts, int threads, Body&& body) {
+  WorkQueue queue(parts, 1, 1, std::max(1, threads));
+  parallel_team(std::min(parts, threads), [&](int thread, int, auto) {
+    for (Share share = queue.take(); share.begin < share.end; share = queue.take()) body(static_cast<int>(share.begin), thread);
+  });
 }
 
 /// The launchers of the CPU arm.

@@ -68,17 +68,17 @@ void dropout_apply(float* y, const float* x, std::int64_t N, std::int64_t C, con
   const std::uint32_t threshold = dropout_threshold(dropout.p);
   if (threshold == 0) {
     if (write == Write::kAccumulate) {
-      parallel_ranges(N * C, kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+      parallel_pieces(N * C, kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) y[i] += x[i];
       });
     } else if (y != x) {
-      parallel_ranges(N * C, kGrain, launch.threads,
-                      [&](std::int64_t begin, std::int64_t end, int) { std::copy(x + begin, x + end, y + begin); });
+      parallel_pieces(N * C, kGrain, launch.threads,
+                      [&](std::int64_t begin, std::int64_t end) { std::copy(x + begin, x + end, y + begin); });
     }
     return;
   }
   const PhiloxKey key = philox_key(launch.step->seed, dropout.purpose);
-  parallel_ranges(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(dropout_rows)
     (y + begin * C, x + begin * C, static_cast<std::size_t>(end - begin), static_cast<std::size_t>(C), key, threshold,
      keys.sample + begin, keys.position + begin, write == Write::kAccumulate);

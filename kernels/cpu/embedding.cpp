@@ -214,7 +214,7 @@ struct Sorted {
 void embedding_forward(float* y, const float* table, const std::int32_t* ids, std::int64_t N, std::int64_t V, std::int64_t C,
                        Write write, const Launch& launch) {
   constexpr std::int64_t kCached = std::int64_t{128} << 10;  // floats: a table in the second-level cache needs no asking
-  parallel_ranges(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(forward_rows)
     (y + begin * C, table, ids + begin, static_cast<std::size_t>(end - begin), static_cast<std::size_t>(C),
      write == Write::kAccumulate, V * C > kCached);
@@ -252,7 +252,7 @@ void embedding_backward_dense(float* dtable, const float* dy, const std::int32_t
     }
     return low;
   };
-  parallel_ranges(total, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(total, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t from = begin == 0 ? 0 : row_at(begin), to = end == total ? V : row_at(end);
     const std::int64_t first = entries_below(from);
     HWY_DYNAMIC_DISPATCH(dense_rows)
@@ -274,7 +274,7 @@ std::int64_t embedding_backward_sparse(std::int32_t* rows, float* values, const 
   segments[static_cast<std::size_t>(count)] = static_cast<std::uint32_t>(N);
   // Entries are shared out, not segments: a hot id has many. A thread takes the segments that start in its part.
   const std::uint32_t *first = segments.get(), *last = first + count;
-  parallel_ranges(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     const auto from = std::lower_bound(first, last, static_cast<std::uint32_t>(begin)) - first;
     const auto to = std::lower_bound(first, last, static_cast<std::uint32_t>(end)) - first;
     HWY_DYNAMIC_DISPATCH(sparse_rows)

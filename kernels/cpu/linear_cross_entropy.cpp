@@ -86,13 +86,13 @@ void chunk(const CrossEntropyProblem& p, float* z, float* dw, float* dbias, Writ
   const std::int64_t rows = end - begin;
   const float* x = p.x + begin * p.C;
   gemm(z, p.V, {x, p.C}, {p.w, p.C, true}, rows, p.V, p.C, Write::kAssign, threads);
-  parallel_ranges(rows, 1, threads, [&](std::int64_t from, std::int64_t to, int) {
+  parallel_pieces(rows, 1, threads, [&](std::int64_t from, std::int64_t to) {
     HWY_DYNAMIC_DISPATCH(cross_entropy_rows)(z + from * p.V, p, begin + from, begin + to);
   });
   if (p.dx != nullptr) gemm(p.dx + begin * p.C, p.C, {z, p.V}, {p.w, p.C}, rows, p.C, p.V, Write::kAssign, threads);
   if (dw != nullptr) gemm(dw, p.C, {z, p.V, true}, {x, p.C}, p.V, p.C, rows, write, threads);
   if (dbias == nullptr) return;
-  parallel_ranges(p.V, 1024, threads, [&](std::int64_t from, std::int64_t to, int) {
+  parallel_pieces(p.V, 1024, threads, [&](std::int64_t from, std::int64_t to) {
     if (write == Write::kAssign) std::fill_n(dbias + from, to - from, 0.0F);
     add_column_sums(dbias + from, z + from, rows, to - from, p.V);
   });
@@ -126,7 +126,7 @@ void private_chunks(const CrossEntropyProblem& p, std::int64_t part_rows, std::i
       write = Write::kAccumulate;
     }
   });
-  parallel_ranges(own, 4096, launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(own, 4096, launch.threads, [&](std::int64_t begin, std::int64_t end) {
     for (int part = 1; part < parts; ++part) {
       const float* from = partial.get() + (part - 1) * own;
       for (std::int64_t i = begin; i < std::min(end, weights); ++i) p.dw[i] += from[i];

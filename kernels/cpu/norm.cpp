@@ -305,7 +305,7 @@ void merge(float* output, const float* parts, int count, std::size_t stride, std
 void norm_forward(const NormForwardRows& rows, NormKind kind, const Launch& launch) {
   const auto N = static_cast<std::int64_t>(rows.N), C = static_cast<std::int64_t>(rows.C);
   const bool stream = rows.y != nullptr && rows.y != rows.x && C % 16 == 0 && pays_to_stream(rows.y, N * C);
-  parallel_ranges(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     NormForwardRows part = part_of(rows, begin, end);
     part.s = from_row(rows.s, begin * C);
     part.y = from_row(rows.y, begin * C);

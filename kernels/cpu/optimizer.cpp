@@ -206,7 +206,7 @@ void adam_update(float* parameter, float* m, float* v, const float* gradient, co
                             .correction1 = static_cast<float>(1 / (1 - std::pow(b1, t))),
                             .root_correction2 = static_cast<float>(1 / std::sqrt(1 - std::pow(b2, t))),
                             .decoupled = options.decoupled};
-  parallel_ranges(total_of(segments, segment_count), kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(total_of(segments, segment_count), kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(adam_part)
     (parameter, m, v, gradient, Part{segments, segment_count, begin, end}, scalars);
   });
@@ -220,7 +220,7 @@ void sgd_update(float* parameter, float* momentum, const float* gradient, const 
                            .rate = launch.step->learning_rate,
                            .nesterov = options.nesterov,
                            .first = launch.step->step == 1};
-  parallel_ranges(total_of(segments, segment_count), kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(total_of(segments, segment_count), kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(sgd_part)
     (parameter, momentum, gradient, Part{segments, segment_count, begin, end}, scalars);
   });
@@ -229,7 +229,7 @@ void sgd_update(float* parameter, float* momentum, const float* gradient, const 
 void squared_norm(double* sum, const float* x, std::int64_t count, const Launch& launch) {
   const std::int64_t blocks = (count + kNormBlock - 1) / kNormBlock;
   const ScratchArray<double> sums(launch, static_cast<std::size_t>(blocks));
-  parallel_ranges(blocks, 1, launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(blocks, 1, launch.threads, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t b = begin; b < end; ++b)
       sums[static_cast<std::size_t>(b)] = HWY_DYNAMIC_DISPATCH(norm_block)(
           x + b * kNormBlock, static_cast<std::size_t>(std::min(kNormBlock, count - b * kNormBlock)));

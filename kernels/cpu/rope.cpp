@@ -110,7 +110,7 @@ void rope_apply(float* x, const std::int32_t* position, std::int64_t N, std::int
   const ScratchArray<float> angles(launch, static_cast<std::size_t>(launch.threads * D));
   double* const fine = table.get() + coarse_rows * D;
   if (tables)
-    parallel_ranges(rows, std::max<std::int64_t>(1, 2048 / P), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+    parallel_pieces(rows, std::max<std::int64_t>(1, 2048 / P), launch.threads, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r)
         fill_row(table.get() + r * D, r < coarse_rows ? r * kFine : r - coarse_rows, frequency.get(), P);
     });

@@ -99,7 +99,7 @@ std::int32_t draw(const float* logits, std::int64_t V, double u, const SamplingO
 
 std::int64_t sample(std::int32_t* next, const float* logits, std::int64_t N, std::int64_t V, const RowKeys& keys,
                     const SamplingOptions& options, const Launch& launch) {
-  parallel_ranges(N, 1, launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(N, 1, launch.threads, [&](std::int64_t begin, std::int64_t end) {
     std::vector<Candidate> row;
     for (std::int64_t n = begin; n < end; ++n)
       next[n] = draw(logits + n * V, V, options.temperature == 0 ? 0 : uniform(keys, n, options, launch), options, row);

@@ -98,14 +98,14 @@ HWY_EXPORT(softmax_rows);
 HWY_EXPORT(softmax_backward_rows);
 
 void softmax_forward(float* y, const float* x, std::int64_t N, std::int64_t C, bool log, const Launch& launch) {
-  parallel_ranges(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(softmax_rows)(y + begin * C, x + begin * C, end - begin, C, log);
   });
 }
 
 void softmax_backward(float* dx, const float* dy, const float* y, std::int64_t N, std::int64_t C, bool log, Write write,
                       const Launch& launch) {
-  parallel_ranges(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+  parallel_pieces(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(softmax_backward_rows)(dx + begin * C, dy + begin * C, y + begin * C, end - begin, C, log, write);
   });
 }
