@@ -1,16 +1,21 @@
-// The three products of a linear layer are oneDNN's (kernels/cpu/gemm.h); ours are the passes around them.
+// The three products of a linear layer.
 //
-// Forward without bias and activation is one product. Otherwise rows are taken in chunks whose output stays in the last
-// level of cache, and bias and activation follow each chunk. A chunk is no shorter than kChunkRows, because every product
-// packs w anew. The column sums of dbias go over blocks of kSumRows rows whose sums are then added: shorter chains of
-// additions, so less rounding. Threads own row ranges; their partial sums are merged in thread order.
+// Where the weights are small beside the cache (the layers of small models, where PyTorch loses most), the right factor is
+// packed once by all threads and each takes rows of its own (kernels/cpu/packed_gemm.h); bias is added in registers, the
+// activation follows while a block of rows is in L2. dw takes the rows of x as right factor, a stretch at a time, and each
+// thread makes elements of dw (and dbias) of its own: no partial sums, the same bits whatever the threads.
+//
+// Elsewhere oneDNN multiplies, whose two-level packing wins there, and ours are the passes around it: rows are taken in chunks
+// whose output stays in the last level of cache. The column sums of dbias go over blocks of kSumRows rows whose sums are then
+// added: shorter chains of additions, so less rounding.
 #include "kernels/cpu/linear.h"
 
 #include <algorithm>
-#include <vector>
+#include <deque>
 
 #include "kernels/base/parallel.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/packed_gemm.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/linear.cpp"
@@ -103,6 +108,71 @@ void column_sums(float* sum, const float* x, const LinearShape& s, Write write, 
   }
 }
 
+constexpr std::int64_t kGrain = 12;  // rows of C that a thread takes at least: a multiple of every register block's rows
+
+/// Whether packing whole pays: few enough weights to stay in the caches, enough rows to earn the packing back.
+bool pack_whole(const LinearShape& s) {
+  constexpr std::int64_t kMostWeights = 128 * 1024, kLeastRows = 48;
+  return s.M >= kLeastRows && s.N * s.K <= kMostWeights && s.K >= 8;
+}
+
+/// y (=, +=) op(a) op(b) + bias by row blocks; `after(begin, end)` follows each block on the thread that made it.
+template <class After>
+void multiply_rows(float* c, std::int64_t ldc, GemmOperand a, GemmOperand b, const float* bias, std::int64_t M, std::int64_t N,
+                   std::int64_t K, Write write, const Launch& launch, After&& after) {
+  const std::int64_t panels = packed_panels(N);
+  const ScratchArray<float> packed(launch, static_cast<std::size_t>(packed_elements(K, N)));
+  const PackedFactor factor{.data = packed.get(), .K = K, .N = N};
+  WorkQueue queue(M, kGrain, kBlockRows, launch.threads);
+  parallel_team(launch.threads, [&](int thread, int team, auto meet) {
+    const auto [first, last] = share_of(panels, 1, thread, team);
+    pack_panels(factor, b, first, last);
+    meet();
+    for (Share rows = queue.take(); rows.begin < rows.end; rows = queue.take()) {
+      const std::int64_t m = rows.begin;
+      multiply_packed(c + m * ldc, ldc, {a.data + m * a.stride, a.stride}, factor, bias, rows.end - m, 0, panels, write);
+      after(m, rows.end);
+    }
+  });
+}
+
+/// dw (=, +=) dy^T x, and dbias, from stretches of rows of x that all threads pack. Threads take rows of dw, and where these
+/// are few, parts of them.
+void multiply_weight(float* dw, float* dbias, const float* dy, const float* x, const LinearShape& s, Write write,
+                     const Launch& launch) {
+  constexpr std::int64_t kStretch = 1536;
+  const std::int64_t panels = packed_panels(s.K), most = std::min(s.M, kStretch), left = left_elements(most);
+  const std::int64_t groups = (s.N + kGrain - 1) / kGrain;
+  const std::int64_t parts = std::clamp<std::int64_t>(2 * launch.threads / groups, 1, panels);
+  const ScratchArray<float> packed(launch, static_cast<std::size_t>(2 * packed_elements(most, s.K)));
+  const ScratchArray<float> lefts(launch, static_cast<std::size_t>(launch.threads * left));
+  std::deque<WorkQueue> queues;  // one a stretch
+  for (std::int64_t m = 0; m < s.M; m += most)
+    queues.emplace_back(parts * groups, 1, parts == 1 ? kBlockRows / kGrain : 1, launch.threads);
+  parallel_team(launch.threads, [&](int thread, int team, auto meet) {
+    for (std::int64_t m = 0, stretch = 0; m < s.M; m += most, ++stretch) {
+      const std::int64_t rows = std::min(most, s.M - m);
+      // Two buffers: a thread packs the next stretch while others still multiply this one.
+      const PackedFactor factor{.data = packed.get() + stretch % 2 * packed_elements(most, s.K), .K = rows, .N = s.K};
+      const auto [first, last] = share_of(panels, 1, thread, team);
+      pack_panels(factor, {x + m * s.ldx, s.ldx}, first, last);
+      meet();  // this stretch is packed, and the one before it has been multiplied
+      const Write how = m == 0 ? write : Write::kAccumulate;
+      WorkQueue& queue = queues[static_cast<std::size_t>(stretch)];
+      for (Share work = queue.take(); work.begin < work.end; work = queue.take()) {
+        const std::int64_t part = work.begin / groups;
+        const std::int64_t n0 = work.begin % groups * kGrain, n1 = std::min(s.N, n0 + (work.end - work.begin) * kGrain);
+        const float* dy_here = dy + m * s.ldy + n0;
+        float* sums = part == 0 && dbias != nullptr ? dbias + n0 : nullptr;
+        if (sums != nullptr && how == Write::kAssign) std::fill_n(sums, n1 - n0, 0.0F);
+        const auto [p0, p1] = share_of(panels, 1, static_cast<int>(part), static_cast<int>(parts));
+        multiply_packed(dw + n0 * s.K, s.K, {dy_here, s.ldy, true}, factor, nullptr, n1 - n0, p0, p1, how,
+                        {.data = lefts.get() + thread * left, .sums = sums});
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void add_column_sums(float* sum, const float* x, std::int64_t rows, std::int64_t N, std::int64_t ldx) {
@@ -114,37 +184,48 @@ void linear_forward(float* y, float* pre, const float* x, const float* w, const 
   float* product = pre != nullptr ? pre : y;
   const bool activate = activation != Activation::kNone || product != y;
   const bool epilogue = bias != nullptr || activate;
+  // A thread's own launch: activation_forward must not open a parallel region of its own here.
+  Launch alone = launch;
+  alone.threads = 1;
+  const auto activate_rows = [&](std::int64_t begin, std::int64_t end) {
+    if (s.ldy == s.N)
+      return activation_forward(y + begin * s.ldy, product + begin * s.ldy, (end - begin) * s.N, activation, DType::kFloat32,
+                                alone);
+    for (std::int64_t m = begin; m < end; ++m)
+      activation_forward(y + m * s.ldy, product + m * s.ldy, s.N, activation, DType::kFloat32, alone);
+  };
+  if (pack_whole(s)) {
+    multiply_rows(product, s.ldy, {x, s.ldx}, {w, s.K, true}, bias, s.M, s.N, s.K, Write::kAssign, launch,
+                  [&](std::int64_t begin, std::int64_t end) {
+                    if (activate) activate_rows(begin, end);
+                  });
+    return;
+  }
   const std::int64_t chunk = epilogue ? std::max(kChunkRows, kChunkElements / s.N) : s.M;
   for (std::int64_t m0 = 0; m0 < s.M; m0 += chunk) {
     const std::int64_t rows = std::min(chunk, s.M - m0);
     float* z = product + m0 * s.ldy;
     gemm(z, s.ldy, {x + m0 * s.ldx, s.ldx}, {w, s.K, true}, rows, s.N, s.K, Write::kAssign, launch.threads);
     if (!epilogue) continue;
-    // A thread's own launch: activation_forward must not open a parallel region of its own here.
-    Launch alone = launch;
-    alone.threads = 1;
-    parallel_ranges(
-        rows, std::max<std::int64_t>(1, 8192 / s.N), launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
-          if (bias != nullptr) HWY_DYNAMIC_DISPATCH(add_bias)(z + begin * s.ldy, bias, end - begin, s.N, s.ldy);
-          if (!activate) return;
-          float* out = y + m0 * s.ldy;
-          if (s.ldy == s.N) {
-            activation_forward(out + begin * s.ldy, z + begin * s.ldy, (end - begin) * s.N, activation, DType::kFloat32, alone);
-          } else {
-            for (std::int64_t m = begin; m < end; ++m)
-              activation_forward(out + m * s.ldy, z + m * s.ldy, s.N, activation, DType::kFloat32, alone);
-          }
-        });
+    parallel_pieces(rows, std::max<std::int64_t>(1, 8192 / s.N), launch.threads, [&](std::int64_t begin, std::int64_t end) {
+      if (bias != nullptr) HWY_DYNAMIC_DISPATCH(add_bias)(z + begin * s.ldy, bias, end - begin, s.N, s.ldy);
+      if (activate) activate_rows(m0 + begin, m0 + end);
+    });
   }
 }
 
 void linear_backward_input(float* dx, const float* dy, const float* w, const LinearShape& s, Write write,
                            const Launch& launch) {
+  if (pack_whole(s)) {
+    multiply_rows(dx, s.ldx, {dy, s.ldy}, {w, s.K}, nullptr, s.M, s.K, s.N, write, launch, [](std::int64_t, std::int64_t) {});
+    return;
+  }
   gemm(dx, s.ldx, {dy, s.ldy}, {w, s.K}, s.M, s.K, s.N, write, launch.threads);
 }
 
 void linear_backward_weight(float* dw, float* dbias, const float* dy, const float* x, const LinearShape& s, Write write,
                             const Launch& launch) {
+  if (pack_whole(s)) return multiply_weight(dw, dbias, dy, x, s, write, launch);
   const std::int64_t own = s.N * s.K, part_rows = (s.M + launch.threads - 1) / launch.threads;
   const auto parts = part_rows == 0 ? 1 : static_cast<int>((s.M + part_rows - 1) / part_rows);
   if (parts == 1 || part_rows < kLeastPartRows || (parts - 1) * own > kPartialElements) {
@@ -156,7 +237,7 @@ void linear_backward_weight(float* dw, float* dbias, const float* dy, const floa
       gemm(part == 0 ? dw : partial.get() + (part - 1) * own, s.K, {dy + begin * s.ldy, s.ldy, true},
            {x + begin * s.ldx, s.ldx}, s.N, s.K, end - begin, part == 0 ? write : Write::kAssign, 1);
     });
-    parallel_ranges(own, 4096, launch.threads, [&](std::int64_t begin, std::int64_t end, int) {
+    parallel_pieces(own, 4096, launch.threads, [&](std::int64_t begin, std::int64_t end) {
       for (int part = 1; part < parts; ++part)
         for (std::int64_t i = begin; i < end; ++i) dw[i] += partial[static_cast<std::size_t>((part - 1) * own + i)];
     });

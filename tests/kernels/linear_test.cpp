@@ -217,3 +217,23 @@ BOOST_AUTO_TEST_CASE(bad_arguments_throw) {
     BOOST_CHECK_THROW(linear_forward(a.data(), nullptr, b.data(), c.data(), nullptr, {2, 2, 3}, {}, cuda), DeviceError);
   }
 }
+
+BOOST_AUTO_TEST_CASE(small_layers_have_the_same_bits_on_any_number_of_threads) {
+  const LinearShape s{.M = 500, .N = 130, .K = 70};
+  const auto x = random_values(500 * 70, 1), w = random_values(130 * 70, 2), b = random_values(130, 3),
+             dy = random_values(500 * 130, 4);
+  std::vector<std::vector<float>> first;
+  for (const int threads : {1, 2, 3, 8}) {
+    Launch launch;
+    launch.threads = threads;
+    std::vector<std::vector<float>> out{std::vector<float>(500 * 130), std::vector<float>(500 * 130),
+                                        std::vector<float>(500 * 70), std::vector<float>(130 * 70), std::vector<float>(130)};
+    linear_forward(out[0].data(), out[1].data(), x.data(), w.data(), b.data(), s, {.activation = Activation::kGeluTanh},
+                   launch);
+    linear_backward_input(out[2].data(), dy.data(), w.data(), s, Write::kAssign, {}, launch);
+    linear_backward_weight(out[3].data(), out[4].data(), dy.data(), x.data(), s, Write::kAssign, {}, launch);
+    if (first.empty()) first = out;
+    for (std::size_t i = 0; i < out.size(); ++i)
+      BOOST_CHECK_MESSAGE(out[i] == first[i], "output " << i << ", threads " << threads);
+  }
+}
