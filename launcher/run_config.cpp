@@ -41,6 +41,7 @@ void RunConfig::describe(runtime::Fields& f) {
   f.section("evaluate", evaluate, "Looking at the validation part.");
   f.section("checkpoint", checkpoint, "Saving.");
   f.section("runtime", runtime, "The machine.");
+  f.section("cluster", cluster, "Several ranks.");
 }
 
 runtime::TrainerConfig RunConfig::trainer_config() const {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "launcher/ranks.h"
 #include "models/registry.h"
 #include "runtime/config/config.h"
 #include "runtime/data/text_dataset.h"
@@ -35,6 +36,7 @@ struct RunConfig {
   runtime::EvaluateConfig evaluate;
   runtime::CheckpointConfig checkpoint;
   RuntimeSection runtime;
+  ClusterSection cluster;
 
   /// Every key but those that `registry` decides, and the chosen model's.
   void describe(runtime::Fields& f);

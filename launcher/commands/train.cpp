@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -5,7 +7,9 @@
 #include "kernels/base/isa.h"
 #include "launcher/commands/commands.h"
 #include "launcher/dry_run.h"
+#include "launcher/ranks.h"
 #include "launcher/session.h"
+#include "runtime/comm/mpi.h"
 #include "runtime/core/environment.h"
 #include "runtime/train/metrics_file.h"
 #include "runtime/train/progress.h"
@@ -24,29 +28,78 @@ std::string text(const char* format, auto... values) {
   return buffer;
 }
 
+/// The run directory as this rank sees it: rank 0 owns it, the others write chunks of checkpoints and logs of their own there.
+struct Place {
+  std::filesystem::path path;
+  std::unique_ptr<runtime::RunDirectory> owned = nullptr;  // rank 0
+  std::int64_t fence = 0;
+  bool resumable = false;
+  runtime::CheckpointFolder folder() const {
+    return owned ? owned->checkpoint_folder() : runtime::checkpoint_folder(path, fence);
+  }
+};
+
+Place open_place(RunConfig& config, bool fresh, runtime::Log& log, Ranks& ranks) {
+  Place out;
+  out.path = config.run.directory;
+  if (ranks.rank() == 0) {
+    out.owned = std::make_unique<runtime::RunDirectory>(out.path, config.text(), fresh, log);
+    out.fence = out.owned->fence();
+    out.resumable = out.owned->resumable();
+  }
+  if (ranks.alone()) return out;
+  out.fence = ranks.from_root(out.fence);
+  out.resumable = ranks.from_root(out.resumable ? 1 : 0) != 0;
+  const auto logs = out.path / "logs";
+  std::error_code error;
+  std::filesystem::create_directories(logs, error);
+  if (error)
+    throw ConfigError("cannot make " + logs.string() + ": " + error.message() +
+                      "; every rank must be able to write the run directory");
+  if (ranks.rank() != 0) log.open(logs / ("rank-" + std::to_string(ranks.rank()) + ".txt"));
+  ranks.report_into(logs);
+  return out;
+}
+
+/// The one that rank 0 finds to be the newest that verifies, on every rank.
+std::optional<runtime::Checkpoint> newest_checkpoint(const Place& place, runtime::Log& log, Ranks& ranks) {
+  if (!place.resumable) return {};
+  std::optional<runtime::Checkpoint> out;
+  if (ranks.rank() == 0)
+    out = runtime::open_newest_checkpoint(place.path / "checkpoints", [&](const std::string& w) { log.warning(w); });
+  const std::int64_t step = ranks.from_root(out ? out->step() : -1);
+  if (out || step < 0) return out;
+  return runtime::Checkpoint::open(place.path / "checkpoints" / fmt::format("step-{:08}", step), runtime::Check::kLayout);
+}
+
 /// Carries what the loop says to the terminal, the log and the metrics file.
 class Observer final : public runtime::TrainObserver {
  public:
-  Observer(runtime::Log& log, runtime::Progress& progress, const runtime::RunDirectory& directory,
-           const runtime::StopSignals& signals)
-      : log_(log), progress_(progress), directory_(directory), signals_(signals) {}
+  /// `directory` is null on the ranks that do not own it.
+  Observer(runtime::Log& log, runtime::Progress& progress, const runtime::RunDirectory* directory,
+           const runtime::StopSignals& signals, Ranks& ranks)
+      : log_(log), progress_(progress), directory_(directory), signals_(signals), ranks_(ranks) {}
 
   /// Metrics go on behind `step`.
-  void begin(std::int64_t step) { metrics_ = std::make_unique<runtime::MetricsFile>(directory_.metrics(), step); }
+  void begin(std::int64_t step) {
+    ranks_.set_step(step + 1);
+    if (directory_ != nullptr) metrics_ = std::make_unique<runtime::MetricsFile>(directory_->metrics(), step);
+  }
 
   void on_step(const runtime::StepReport& report) override {
-    directory_.require_lease();
-    metrics_->write(report);
+    ranks_.set_step(report.step + 1);
+    if (directory_ != nullptr) directory_->require_lease();
+    if (metrics_) metrics_->write(report);
     progress_.step(report);
     seconds_ = report.total_seconds;
   }
   void on_evaluation(std::int64_t step, const runtime::Evaluation& e, bool best) override {
-    metrics_->write(step, e);
+    if (metrics_) metrics_->write(step, e);
     log_.info(text("step %lld: validation loss %.4f, perplexity %.3f, bits per byte %.4f%s", static_cast<long long>(step),
                    e.loss, e.perplexity, e.bits_per_byte, best ? " (best)" : ""));
   }
   void on_checkpoint(std::int64_t step) override {
-    directory_.write_status(RunState::kRunning, step, 0, seconds_);
+    if (directory_ != nullptr) directory_->write_status(RunState::kRunning, step, 0, seconds_);
     log_.note(text("checkpoint of step %lld", static_cast<long long>(step)));
   }
   void on_phase(runtime::Phase phase, std::int64_t done, std::int64_t total) override { progress_.phase(phase, done, total); }
@@ -57,8 +110,9 @@ class Observer final : public runtime::TrainObserver {
  private:
   runtime::Log& log_;
   runtime::Progress& progress_;
-  const runtime::RunDirectory& directory_;
+  const runtime::RunDirectory* directory_;
   const runtime::StopSignals& signals_;
+  Ranks& ranks_;
   std::unique_ptr<runtime::MetricsFile> metrics_;
   double seconds_ = 0;
 };
@@ -90,15 +144,14 @@ void log_summary(runtime::Log& log, RunConfig& config, const runtime::Context& c
                 static_cast<long long>(config.model->context()), context.threads(), kernels::active_isa().c_str()));
 }
 
-int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const runtime::RunDirectory& directory, double seconds,
-           double peak_bytes, const std::string& command) {
+int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const Place& place, double seconds, double peak_bytes) {
   const auto step = static_cast<long long>(outcome.step);
   if (outcome.reason == Reason::kStopped) {
-    directory.write_status(RunState::kStopped, outcome.step, static_cast<int>(ExitCode::kRequeue), seconds);
+    if (place.owned) place.owned->write_status(RunState::kStopped, outcome.step, static_cast<int>(ExitCode::kRequeue), seconds);
     log.info(text("stopped at step %lld, which is saved; run the same command again to go on", step));
     return static_cast<int>(ExitCode::kRequeue);
   }
-  directory.write_status(RunState::kFinished, outcome.step, 0, seconds);
+  if (place.owned) place.owned->write_status(RunState::kFinished, outcome.step, 0, seconds);
   if (outcome.reason == Reason::kEarlyStopped)
     log.info(text("stopped early at step %lld: no gain on the validation part", step));
   log.info(text("done: %lld steps in %.0f s, training loss %.4f, peak memory of tensors %.0f MiB", step, seconds,
@@ -107,31 +160,31 @@ int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const runtim
     log.info(text("validation loss %.4f (best %.4f at step %lld), perplexity %.3f, bits per byte %.4f",
                   outcome.last_evaluation->loss, outcome.best_loss, static_cast<long long>(outcome.best_step),
                   outcome.last_evaluation->perplexity, outcome.last_evaluation->bits_per_byte));
-  log.info("the run is in " + directory.path().string() + "; try: " + command);
+  log.info("the run is in " + place.path.string() + "; try: tradewind generate " + place.path.string() + " --prompt \"...\"");
   return 0;
 }
 
-int train_in(RunConfig& config, const runtime::RunDirectory& directory, runtime::Log& log, runtime::Context& context) {
+int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::Context& context, Ranks& ranks) {
   runtime::Progress progress(log);
   const runtime::StopSignals signals;  // from here on, so that a stop while data is read ends with 75 too
   progress.phase("reading data");
-  std::optional<runtime::Checkpoint> checkpoint;
-  if (directory.resumable())
-    checkpoint = runtime::open_newest_checkpoint(directory.checkpoints(), [&](const std::string& w) { log.warning(w); });
+  const std::optional<runtime::Checkpoint> checkpoint = newest_checkpoint(place, log, ranks);
   std::unique_ptr<runtime::Tokenizer> tokenizer = checkpoint ? tokenizer_of(*checkpoint) : nullptr;
   const auto seed = static_cast<std::uint64_t>(config.run.seed);
   const auto corpus = runtime::load_text_corpus(config.data, config.model->context(), seed, tokenizer.get());
   if (checkpoint) check_data(*checkpoint, corpus, config);
+  ranks.require_same("data (checksum of " + config.data.path + ")", std::to_string(corpus.train->checksum()));
 
   const auto task = config.model->build({.vocabulary = corpus.tokenizer->vocabulary_size()});
   task->parameters().allocate(context);
   log_summary(log, config, context, corpus, *task);
-  const auto communicator = runtime::make_single_communicator();
+  const auto& values = task->parameters().values();
+  ranks.communicator().broadcast(values.data<float>(), values.elements(), kernels::DType::kFloat32, 0, nullptr);
   auto trainer_config = config.trainer_config();
   trainer_config.extra = run_state(config, corpus);
-  Observer observer(log, progress, directory, signals);
-  runtime::Trainer trainer(context, *communicator, *task, *corpus.train, corpus.validation.get(), trainer_config,
-                           directory.checkpoint_folder(), observer);
+  Observer observer(log, progress, place.owned.get(), signals, ranks);
+  runtime::Trainer trainer(context, ranks.communicator(), *task, *corpus.train, corpus.validation.get(), trainer_config,
+                           place.folder(), observer);
   if (checkpoint) {
     trainer.restore(*checkpoint);
     log.info("going on from step " + std::to_string(trainer.step()));
@@ -139,8 +192,7 @@ int train_in(RunConfig& config, const runtime::RunDirectory& directory, runtime:
   observer.begin(trainer.step());
   const auto outcome = trainer.run();
   progress.finish();
-  return report(log, outcome, directory, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()),
-                "tradewind generate " + directory.path().string() + " --prompt \"...\"");
+  return report(log, outcome, place, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()));
 }
 
 /// Leaves word of a failure in the run directory, whatever its disk still takes.
@@ -153,27 +205,61 @@ void record_failure(const runtime::RunDirectory& directory, runtime::Log& log, E
   }
 }
 
+/// From here on a failure of any rank is known to all.
+int train_as_rank(const TrainOptions& options, const models::Registry& registry, Ranks& ranks) {
+  RunConfig config = read_run_config(options.config, options.overrides, registry);
+  ranks.connect(config.cluster);
+  std::vector<std::string> notes;
+  const auto context = make_context(config, notes);
+  ranks.require_same("build", runtime::version() + " " + runtime::build() + ", " + kernels::active_isa() +
+                                  (ranks.alone() ? "" : ", " + runtime::mpi_version()));
+  ranks.require_same("config", config.text());
+  runtime::Log log;
+  if (ranks.rank() != 0) log.keep_off_terminal();
+  const Place place = open_place(config, options.fresh, log, ranks);
+  if (place.owned) place.owned->write_environment(runtime::describe_environment(*context));
+  for (const auto& note : notes) log.info(note);
+  if (!ranks.alone()) log.info(std::to_string(ranks.size()) + " ranks, this is rank " + std::to_string(ranks.rank()));
+  const auto record = [&](ExitCode code, const std::string& what) {
+    if (place.owned)
+      record_failure(*place.owned, log, code, what);
+    else
+      log.note("error: " + what);
+  };
+  ranks.on_failure(record);  // of another rank
+  try {
+    const int code = train_in(config, place, log, *context, ranks);
+    ranks.finish();
+    ranks.on_failure(nullptr);
+    return code;
+  } catch (const std::exception& e) {
+    ranks.on_failure(nullptr);
+    const auto* error = dynamic_cast<const Error*>(&e);
+    if (error != nullptr)
+      record(error->code(), e.what());
+    else if (dynamic_cast<const std::bad_alloc*>(&e) != nullptr)
+      record(ExitCode::kDevice, "out of memory");
+    else
+      record(ExitCode::kInternal, e.what());
+    throw;
+  }
+}
+
 }  // namespace
 
 int train(const TrainOptions& options, const models::Registry& registry) {
   if (options.dry_run) return dry_run(options.config, options.overrides, registry);
-  RunConfig config = read_run_config(options.config, options.overrides, registry);
-  std::vector<std::string> notes;
-  const auto context = make_context(config, notes);
-  runtime::Log log;
-  const runtime::RunDirectory directory(config.run.directory, config.text(), options.fresh, log);
-  directory.write_environment(runtime::describe_environment(*context));
-  for (const auto& note : notes) log.info(note);
+  Ranks ranks;
   try {
-    return train_in(config, directory, log, *context);
+    return train_as_rank(options, registry, ranks);
   } catch (const Error& e) {
-    record_failure(directory, log, e.code(), e.what());
+    ranks.fail(e.code(), e.what());
     throw;
   } catch (const std::bad_alloc&) {
-    record_failure(directory, log, ExitCode::kDevice, "out of memory");
+    ranks.fail(ExitCode::kDevice, "out of memory; lower train.micro_batch or the size of the model");
     throw;
   } catch (const std::exception& e) {
-    record_failure(directory, log, ExitCode::kInternal, e.what());
+    ranks.fail(ExitCode::kInternal, e.what());
     throw;
   }
 }

@@ -38,15 +38,17 @@ void Log::open(const std::filesystem::path& file) {
 void Log::info(const std::string& text) {
   const std::lock_guard lock(mutex_);
   if (clear_) clear_();
-  std::fprintf(stdout, "%s\n", text.c_str());
-  std::fflush(stdout);
+  if (!off_terminal_) {
+    std::fprintf(stdout, "%s\n", text.c_str());
+    std::fflush(stdout);
+  }
   write("info", text);
 }
 
 void Log::warning(const std::string& text) {
   const std::lock_guard lock(mutex_);
   if (clear_) clear_();
-  std::fprintf(stderr, "warning: %s\n", text.c_str());
+  if (!off_terminal_) std::fprintf(stderr, "warning: %s\n", text.c_str());
   write("warning", text);
 }
 

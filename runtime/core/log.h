@@ -22,6 +22,10 @@ class Log {
   /// Appends to `file` from here on. Throws ConfigError where it cannot be opened.
   void open(const std::filesystem::path& file);
 
+  /// From here on info and warning go to the file alone: for ranks other than 0.
+  void keep_off_terminal() { off_terminal_ = true; }
+  bool off_terminal() const { return off_terminal_; }
+
   void info(const std::string& text);     // stdout and file
   void warning(const std::string& text);  // "warning: ..." on stderr, and file
   void note(const std::string& text);     // file only
@@ -36,7 +40,7 @@ class Log {
 
   std::mutex mutex_;
   std::FILE* file_ = nullptr;
-  bool failed_ = false;
+  bool failed_ = false, off_terminal_ = false;
   std::function<void()> clear_;
 };
 

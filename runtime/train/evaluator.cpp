@@ -9,14 +9,16 @@
 namespace tradewind::runtime {
 
 Evaluation evaluate(Context& context, Task& task, const Dataset& data, std::int64_t batch, std::int64_t max_batches,
-                    const std::function<void(std::int64_t, std::int64_t)>& progress) {
+                    const std::function<void(std::int64_t, std::int64_t)>& progress, Communicator* communicator) {
   const auto start = std::chrono::steady_clock::now();
   const std::int64_t all = data.samples_per_epoch();
   const std::int64_t samples = max_batches > 0 ? std::min(all, max_batches * batch) : all;
   Evaluation out;
   double nll = 0;
   std::int64_t bytes = 0;
-  for (std::int64_t begin = 0; begin < samples; begin += batch) {
+  const std::int64_t rank = communicator == nullptr ? 0 : communicator->rank(),
+                     size = communicator == nullptr ? 1 : communicator->size();
+  for (std::int64_t begin = rank * batch; begin < samples; begin += size * batch) {
     std::vector<SampleRef> refs;
     for (std::int64_t i = begin; i < std::min(samples, begin + batch); ++i)
       refs.push_back({.running = static_cast<std::uint64_t>(i), .epoch = 0, .index = i});
@@ -26,6 +28,13 @@ Evaluation evaluate(Context& context, Task& task, const Dataset& data, std::int6
     out.targets += rows.valid;
     bytes += rows.bytes_of_text;
     if (progress) progress(std::min(samples, begin + batch), samples);
+  }
+  if (communicator != nullptr) {
+    std::int64_t counts[2] = {out.targets, bytes};
+    communicator->all_reduce(counts, 2, kernels::DType::kInt64, ReduceOp::kSum, nullptr);
+    communicator->all_reduce(&nll, 1, kernels::DType::kFloat64, ReduceOp::kSum, nullptr);
+    out.targets = counts[0];
+    bytes = counts[1];
   }
   if (out.targets == 0) throw DataError("evaluating: the data set holds no target that counts");
   out.loss = nll / static_cast<double>(out.targets);

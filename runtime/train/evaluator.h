@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "runtime/comm/communicator.h"
 #include "runtime/train/task.h"
 
 namespace tradewind::runtime {
@@ -17,8 +18,9 @@ struct Evaluation {
 };
 
 /// Every sample of `data` once, in order, or the first `max_batches` batches of `batch` samples (0: all).
-/// `progress(done, total)` is called after each batch.
+/// `progress(done, total)` is called after each batch. Collective: rank r of n takes every n-th batch, and all ranks get the
+/// same result.
 Evaluation evaluate(Context& context, Task& task, const Dataset& data, std::int64_t batch, std::int64_t max_batches,
-                    const std::function<void(std::int64_t, std::int64_t)>& progress = {});
+                    const std::function<void(std::int64_t, std::int64_t)>& progress = {}, Communicator* communicator = nullptr);
 
 }  // namespace tradewind::runtime

@@ -69,7 +69,7 @@ std::string progress_line(const ProgressState& state, int columns) {
   return line;
 }
 
-Progress::Progress(Log& log) : Progress(log, isatty(STDOUT_FILENO) == 1) {}
+Progress::Progress(Log& log) : Progress(log, isatty(STDOUT_FILENO) == 1 && !log.off_terminal()) {}
 
 Progress::Progress(Log& log, bool terminal) : log_(log), terminal_(terminal) {
   if (!terminal_) return;

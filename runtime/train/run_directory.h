@@ -6,6 +6,7 @@
 //   <run>/environment.json  build, machine, libraries
 //   <run>/metrics.jsonl     an object a line (runtime/train/metrics_file.h)
 //   <run>/log.txt
+//   <run>/logs/             of the other ranks, and reports of failed jobs
 //   <run>/checkpoints/
 //   <run>/old/              the run with checkpoints before the last --fresh
 #pragma once

@@ -33,11 +33,13 @@ StopSignals::StopSignals() {
   action.sa_flags = SA_RESTART;
   action.sa_handler = on_terminate;
   sigaction(SIGTERM, &action, &terminate_);
+  sigaction(SIGUSR1, &action, &user_);
 }
 
 StopSignals::~StopSignals() {
   sigaction(SIGINT, &interrupt_, nullptr);
   sigaction(SIGTERM, &terminate_, nullptr);
+  sigaction(SIGUSR1, &user_, nullptr);
 }
 
 int StopSignals::received() const { return received_signal; }

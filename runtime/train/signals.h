@@ -1,11 +1,12 @@
-// Ctrl-C and SIGTERM ask the loop to stop at the next step boundary.
+// Ctrl-C, SIGTERM and SIGUSR1 ask the loop to stop at the next step boundary. (mpirun passes SIGUSR1 on to its ranks and lets
+// them finish; at SIGTERM it gives them a second. Slurm sends it before a time limit with --signal=USR1@60.)
 #pragma once
 
 #include <csignal>
 
 namespace tradewind::runtime {
 
-/// While it lives SIGINT and SIGTERM set a flag. A second SIGINT ends the process at once (exit code 130 in a shell).
+/// While it lives SIGINT, SIGTERM and SIGUSR1 set a flag. A second SIGINT ends the process at once (exit code 130 in a shell).
 /// One at a time.
 class StopSignals {
  public:
@@ -19,7 +20,7 @@ class StopSignals {
   bool stop_requested() const { return received() != 0; }
 
  private:
-  struct sigaction interrupt_, terminate_;
+  struct sigaction interrupt_, terminate_, user_;
 };
 
 }  // namespace tradewind::runtime

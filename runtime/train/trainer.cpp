@@ -146,8 +146,10 @@ StepReport Trainer::train_step(StepBatch& batch) {
   const auto start = std::chrono::steady_clock::now();
   auto& scalars = context_.step_state();
   auto& store = task_.parameters();
-  std::int64_t counts[4] = {batch.valid, batch.tokens, batch.samples, writer_.local_done() ? 1 : 0};
-  communicator_.all_reduce(counts, 4, DType::kInt64, ReduceOp::kSum, nullptr);
+  std::int64_t counts[5] = {batch.valid, batch.tokens, batch.samples, writer_.local_done() ? 1 : 0,
+                            observer_.stop_requested() ? 1 : 0};
+  communicator_.all_reduce(counts, 5, DType::kInt64, ReduceOp::kSum, nullptr);
+  stop_agreed_ = counts[4] > 0;
   if (counts[3] == communicator_.size()) commit();
   if (counts[0] == 0) throw DataError("training step " + std::to_string(step_ + 1) + ": no target of the step counts");
 
@@ -208,9 +210,9 @@ bool Trainer::evaluate_now(TrainOutcome& outcome) {
   const auto& e = config_.evaluate;
   const std::int64_t micro = config_.train.micro_batch > 0 ? config_.train.micro_batch : config_.train.batch;
   const bool at_end = step_ >= config_.train.steps;
-  const Evaluation result =
-      evaluate(context_, task_, *validation_, e.batch > 0 ? e.batch : micro, at_end ? 0 : e.batches,
-               [&](std::int64_t done, std::int64_t total) { observer_.on_phase(Phase::kEvaluating, done, total); });
+  const Evaluation result = evaluate(
+      context_, task_, *validation_, e.batch > 0 ? e.batch : micro, at_end ? 0 : e.batches,
+      [&](std::int64_t done, std::int64_t total) { observer_.on_phase(Phase::kEvaluating, done, total); }, &communicator_);
   const bool best = best_step_ == 0 || result.loss < best_loss_;
   evaluations_without_gain_ = best ? 0 : evaluations_without_gain_ + 1;
   if (best) {
@@ -233,7 +235,8 @@ TrainOutcome Trainer::run() {
     StepPrefetcher prefetcher(train_, c.train.batch, c.train.micro_batch, c.seed, communicator_.rank(), communicator_.size(),
                               static_cast<std::uint64_t>(step_ * c.train.batch), c.shuffle);
     while (step_ < c.train.steps) {
-      if (observer_.stop_requested()) {
+      // Ranks hear of a signal at different times; they stop behind the step that all of them entered.
+      if (communicator_.size() == 1 ? observer_.stop_requested() : stop_agreed_) {
         outcome.reason = TrainOutcome::Reason::kStopped;
         break;
       }

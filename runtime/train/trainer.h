@@ -77,7 +77,7 @@ class TrainObserver {
   virtual void on_checkpoint(std::int64_t /*step*/) {}
   virtual void on_phase(Phase, std::int64_t /*done*/, std::int64_t /*total*/) {}
   virtual void on_warning(const std::string&) {}
-  /// Asked at every step boundary.
+  /// Asked at every step boundary, on every rank: where one says yes, all stop at the same step.
   virtual bool stop_requested() { return false; }
 };
 
@@ -125,6 +125,7 @@ class Trainer {
   std::int64_t step_ = 0;
   std::int64_t last_saved_ = -1;
   std::int64_t bad_steps_ = 0;  // in a row
+  bool stop_agreed_ = false;
   double seconds_ = 0;
   double last_loss_ = 0;
   double best_loss_ = 0;
