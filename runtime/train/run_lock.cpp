@@ -161,6 +161,15 @@ bool touch(const fs::path& path) {
   return file.descriptor >= 0 && ::futimens(file.descriptor, nullptr) == 0;
 }
 
+bool write_all(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written < 0 && errno != EINTR) return false;
+    if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return ::fsync(descriptor) == 0;
+}
+
 /// A file of our own while a run is being taken: it becomes the lock, and its time is the file server's clock.
 class Candidate {
  public:
@@ -174,9 +183,7 @@ class Candidate {
   void write(const RunOwner& me) const {
     const std::string text = to_text(me);
     const File file(path_, O_WRONLY | O_CREAT | O_TRUNC);
-    if (file.descriptor < 0 || ::write(file.descriptor, text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-        ::fsync(file.descriptor) != 0)
-      fail();
+    if (file.descriptor < 0 || !write_all(file.descriptor, text)) fail();
   }
   std::int64_t now() const {
     if (!touch(path_)) fail();
@@ -194,9 +201,7 @@ class Candidate {
     const File file(lock, O_WRONLY | O_CREAT | O_EXCL);
     if (file.descriptor < 0 && errno == EEXIST) return false;
     const std::string text = text_of(path_);
-    if (file.descriptor < 0 || ::write(file.descriptor, text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-        ::fsync(file.descriptor) != 0)
-      fail();
+    if (file.descriptor < 0 || !write_all(file.descriptor, text)) fail();
     return true;
   }
 
