@@ -2,11 +2,14 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <fstream>
 #include <random>
 
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/parallel/shard.h"
 #include "tests/support/command.h"
+#include "tests/support/oracle.h"
+#include "tests/support/safetensors.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/thread_communicator.h"
 #include "tests/support/throws.h"
@@ -236,6 +239,47 @@ BOOST_AUTO_TEST_CASE(an_element_that_no_rank_saves_or_two_save_is_refused) {
       }
     need(false, "rank 1 has no slice that begins inside a tensor");
   });
+}
+
+BOOST_AUTO_TEST_CASE(a_flipped_byte_or_a_lost_file_of_any_rank_is_noticed) {
+  const Model model;
+  const Folder folder;
+  model.save(folder, 10, 3);
+  const auto notices = [&] {
+    try {
+      Checkpoint::open(folder.step("00000010"));
+      return false;
+    } catch (const CheckpointError&) {
+      return true;
+    }
+  };
+  std::mt19937 random(3);
+  for (const auto& entry : fs::directory_iterator(folder.step("00000010"))) {
+    const fs::path file = entry.path(), aside = folder.path / "aside";
+    const std::string original = text_of(file);
+    for (int i = 0; i < 500; ++i) {
+      const std::size_t at = random() % original.size();
+      std::fstream out(file, std::ios::binary | std::ios::in | std::ios::out);
+      out.seekp(static_cast<std::streamoff>(at)).put(static_cast<char>(original[at] ^ (1 << random() % 8))).flush();
+      BOOST_REQUIRE_MESSAGE(notices(), file << " byte " << at);
+      out.seekp(static_cast<std::streamoff>(at)).put(original[at]);
+    }
+    fs::rename(file, aside);
+    BOOST_TEST(notices());
+    fs::rename(aside, file);
+    BOOST_REQUIRE(!notices());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_second_format_stays_readable) {
+  const auto checkpoint = Checkpoint::open(golden_path("checkpoint-v2/step-00000001"));  // of three ranks
+  BOOST_TEST(checkpoint.world_size() == 3);
+  BOOST_TEST((checkpoint.state() == nlohmann::json{{"step_again", 1}}));
+  BOOST_TEST((checkpoint.names() == std::vector<std::string>{"optimizer.m.weight", "weight"}));
+  BOOST_TEST((checkpoint.shape("weight") == Shape{20, 30}));
+  std::vector<float> values(600);
+  checkpoint.read("weight", 0, 600, DType::kFloat32, values.data());
+  for (int i = 0; i < 600; ++i) BOOST_REQUIRE_EQUAL(values[static_cast<std::size_t>(i)], static_cast<float>(1000 + i));
 }
 
 BOOST_AUTO_TEST_CASE(training_goes_on_until_all_have_written) {
