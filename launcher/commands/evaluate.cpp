@@ -1,9 +1,34 @@
 #include <cstdio>
 
+#include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/session.h"
 
 namespace tradewind::launcher {
+namespace {
+
+const char* const kHelp = R"(Loss, perplexity and bits per byte of a run's validation part.
+
+usage: tradewind evaluate RUN [--checkpoint last|best|STEP] [--json]
+                              [--set KEY=VALUE]...
+
+  RUN              a run directory
+  --checkpoint C   last (default), best, or the step of one
+  --set KEY=VALUE  override a key of the run's config
+  --json           print one JSON object
+
+examples:
+  tradewind evaluate runs/gpt-shakespeare
+  tradewind evaluate runs/gpt-shakespeare --checkpoint best --json
+  tradewind evaluate runs/shop --set data.validation_path=reviews.txt
+)";
+
+struct EvaluateOptions {
+  std::filesystem::path run;
+  std::vector<std::string> overrides;
+  std::string checkpoint = "last";  // "last", "best" or a step
+  bool json = false;
+};
 
 int evaluate(const EvaluateOptions& options, const models::Registry& registry) {
   const LoadedRun run = load_run(options.run, options.checkpoint, options.overrides, registry);
@@ -30,6 +55,21 @@ int evaluate(const EvaluateOptions& options, const models::Registry& registry) {
     std::printf("time           %.2f s\n", result.seconds);
   }
   return 0;
+}
+
+}  // namespace
+
+int run_evaluate(const Arguments& arguments, const models::Registry& registry) {
+  CommandLine line("evaluate", kHelp);
+  EvaluateOptions options;
+  std::string run;
+  line.positional("RUN", run);
+  line.option("--set", options.overrides);
+  line.option("--checkpoint", options.checkpoint);
+  line.flag("--json", options.json);
+  line.parse(arguments, 1);
+  options.run = run;
+  return evaluate(options, registry);
 }
 
 }  // namespace tradewind::launcher

@@ -1,11 +1,47 @@
 #include <cstdio>
 
+#include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/session.h"
 #include "models/language/generate.h"
 
 namespace tradewind::launcher {
 namespace {
+
+const char* const kHelp = R"(Text from a trained model.
+
+usage: tradewind generate RUN [options]
+
+  RUN              a run directory
+  --prompt TEXT    how the text begins
+  --tokens N       length (default 200)
+  --temperature T  below 1 is surer, above 1 more varied, 0 takes the likeliest
+                   token (default 1)
+  --top-k K        only the K likeliest tokens; 0: all (default)
+  --top-p P        only the likeliest tokens that together have the
+                   probability P (default 1: all)
+  --seed S         the same seed gives the same text (default 1)
+  --samples N      how many texts (default 1)
+  --stream         print while it is being generated
+  --checkpoint C   last (default), best, or the step of one
+
+examples:
+  tradewind generate runs/gpt-shakespeare --prompt "ROMEO:" --stream
+  tradewind generate runs/product-copy --samples 3 --temperature 0.7
+)";
+
+struct GenerateOptions {
+  std::filesystem::path run;
+  std::string checkpoint = "last";
+  std::string prompt;
+  std::int64_t tokens = 200;
+  double temperature = 1.0;  // 0: greedy
+  std::int64_t top_k = 0;    // 0: all
+  double top_p = 1.0;
+  std::uint64_t seed = 1;
+  std::int64_t samples = 1;
+  bool stream = false;
+};
 
 void check(const GenerateOptions& o) {
   if (o.tokens < 1) throw ConfigError("--tokens must be at least 1");
@@ -26,8 +62,6 @@ std::vector<std::int32_t> prompt_tokens(const LoadedRun& run, const std::string&
 }
 
 void write(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
-}  // namespace
 
 int generate(const GenerateOptions& options, const models::Registry& registry) {
   check(options);
@@ -69,6 +103,27 @@ int generate(const GenerateOptions& options, const models::Registry& registry) {
   while (current + 1 < options.samples) begin(current + 1);
   finish();
   return 0;
+}
+
+}  // namespace
+
+int run_generate(const Arguments& arguments, const models::Registry& registry) {
+  CommandLine line("generate", kHelp);
+  GenerateOptions options;
+  std::string run;
+  line.positional("RUN", run);
+  line.option("--checkpoint", options.checkpoint);
+  line.option("--prompt", options.prompt);
+  line.option("--tokens", options.tokens);
+  line.option("--temperature", options.temperature);
+  line.option("--top-k", options.top_k);
+  line.option("--top-p", options.top_p);
+  line.seed(options.seed);
+  line.option("--samples", options.samples);
+  line.flag("--stream", options.stream);
+  line.parse(arguments, 1);
+  options.run = run;
+  return generate(options, registry);
 }
 
 }  // namespace tradewind::launcher

@@ -5,6 +5,7 @@
 #include <new>
 
 #include "kernels/base/isa.h"
+#include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/dry_run.h"
 #include "launcher/ranks.h"
@@ -18,6 +19,35 @@
 
 namespace tradewind::launcher {
 namespace {
+
+const char* const kHelp = R"(Train a model from a config file, or go on with a run that was stopped.
+
+usage: tradewind train CONFIG [--set KEY=VALUE]... [--dry-run] [--fresh]
+
+  CONFIG           a TOML file, as in configs/; what its keys mean is shown by
+                   tradewind config schema
+  --set KEY=VALUE  override a key; may be given many times
+  --dry-run        check config, data, size, memory, disk and threads, and
+                   train nothing
+  --fresh          start anew where the run directory holds a run; the old one
+                   moves to old/ in it
+
+Ctrl-C or SIGTERM saves and stops (exit code 75); the same command again goes
+on. The run is in run.directory, by default runs/NAME for NAME.toml.
+
+examples:
+  tradewind train configs/language/gpt-shakespeare.toml \
+    --set data.path=input.txt
+  tradewind train my.toml --dry-run
+  tradewind train my.toml --set train.steps=500 --set run.directory=runs/b
+)";
+
+struct TrainOptions {
+  std::filesystem::path config;        // a recipe
+  std::vector<std::string> overrides;  // --set key=value
+  bool dry_run = false;
+  bool fresh = false;  // start anew where the run directory holds a run
+};
 
 using runtime::RunState;
 using Reason = runtime::TrainOutcome::Reason;
@@ -245,8 +275,6 @@ int train_as_rank(const TrainOptions& options, const models::Registry& registry,
   }
 }
 
-}  // namespace
-
 int train(const TrainOptions& options, const models::Registry& registry) {
   if (options.dry_run) return dry_run(options.config, options.overrides, registry);
   Ranks ranks;
@@ -262,6 +290,21 @@ int train(const TrainOptions& options, const models::Registry& registry) {
     ranks.fail(ExitCode::kInternal, e.what());
     throw;
   }
+}
+
+}  // namespace
+
+int run_train(const Arguments& arguments, const models::Registry& registry) {
+  CommandLine line("train", kHelp);
+  TrainOptions options;
+  std::string config;
+  line.positional("CONFIG", config);
+  line.option("--set", options.overrides);
+  line.flag("--dry-run", options.dry_run);
+  line.flag("--fresh", options.fresh);
+  line.parse(arguments, 1);
+  options.config = config;
+  return train(options, registry);
 }
 
 }  // namespace tradewind::launcher

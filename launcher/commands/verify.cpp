@@ -2,12 +2,35 @@
 #include <cstdio>
 #include <fstream>
 
+#include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/session.h"
 #include "runtime/checkpoint/verify.h"
 
 namespace tradewind::launcher {
 namespace {
+
+const char* const kHelp = R"(Whether a run's checkpoints are as they were written, to the byte.
+
+usage: tradewind verify RUN|CHECKPOINT [--json]
+
+  RUN         a run directory: every checkpoint in it, config, status, metrics,
+              and that the newest good one fits the config's model
+  CHECKPOINT  one checkpoint of it, as in RUN/checkpoints/step-00000120
+  --json      print one JSON object
+
+Names the newest good checkpoint, which `tradewind train` goes on from. Exit
+code 0: all is good; 4: something is not, and which.
+
+examples:
+  tradewind verify runs/gpt-shakespeare
+  tradewind verify runs/shop/checkpoints/step-00000120 --json
+)";
+
+struct VerifyOptions {
+  std::filesystem::path path;  // of a run, or of one checkpoint
+  bool json = false;
+};
 
 namespace fs = std::filesystem;
 using runtime::CheckpointReport;
@@ -149,8 +172,6 @@ void print_json(const fs::path& path, const RunReport& report) {
   std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
-}  // namespace
-
 int verify(const VerifyOptions& options, const models::Registry& registry) {
   const fs::path path = options.path.has_filename() ? options.path : options.path.parent_path();
   const bool run = fs::exists(path / "config.toml") || fs::exists(path / "status.json");
@@ -174,6 +195,19 @@ int verify(const VerifyOptions& options, const models::Registry& registry) {
           ? "`tradewind train` goes on from the newest good checkpoint; remove what is damaged, or restore it from a copy"
           : "restore it from a copy, or remove it");
   return static_cast<int>(ExitCode::kCheckpoint);
+}
+
+}  // namespace
+
+int run_verify(const Arguments& arguments, const models::Registry& registry) {
+  CommandLine line("verify", kHelp);
+  VerifyOptions options;
+  std::string path;
+  line.positional("RUN", path);
+  line.flag("--json", options.json);
+  line.parse(arguments, 1);
+  options.path = path;
+  return verify(options, registry);
 }
 
 }  // namespace tradewind::launcher
