@@ -155,8 +155,8 @@ void Side::publish(const Failure& failure, const std::string& report, bool say) 
   std::thread([publication = publication_, file, report, say, failure, text = file.empty() ? std::string() : recorder_.text(),
                print = options_.print, on_failure = options_.on_failure] {
     if (say) print(report);
-    if (!file.empty()) write_file(file, report + "\nThe last collectives of this rank:\n" + text);
     if (on_failure) on_failure(failure.code, report);
+    if (!file.empty()) write_file(file, report + "\nThe last collectives of this rank:\n" + text);
     const std::lock_guard lock(publication->mutex);
     publication->done = true;
     publication->changed.notify_all();

@@ -244,7 +244,7 @@ void RootSide::end_job() {
   const Failure failure = *failure_;
   const std::string report = headline(failure.code) + watch_.positions(steady_now()) + "error: " + failure.message + "\n";
   publish(failure, report, true);
-  wait_published(0.3);  // so that it is said before the launcher hears of the first rank that leaves
+  wait_published(1.0);  // before the launcher hears of the first rank that leaves and ends this one
   send_all(message(Message::kStop, encode(failure, report)));
   drain(1.0);
   wait_published(0.5);
