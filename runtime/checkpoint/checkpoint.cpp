@@ -201,6 +201,7 @@ std::vector<fs::path> list_checkpoints(const fs::path& parent) {
     throw CheckpointError("listing the checkpoints in " + parent.string() + ": " + error.message());
   std::ranges::sort(found);
   std::vector<fs::path> out;
+  out.reserve(found.size());
   for (auto& [step, path] : found) out.push_back(std::move(path));
   return out;
 }

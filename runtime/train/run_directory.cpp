@@ -119,7 +119,7 @@ const char* name_of(RunState state) {
 
 nlohmann::json read_status(const fs::path& directory) {
   const fs::path file = directory / "status.json";
-  const auto status = nlohmann::json::parse(read_text(file), nullptr, false);
+  auto status = nlohmann::json::parse(read_text(file), nullptr, false);
   const bool valid = status.is_object() && status.contains("format") && status["format"].is_number_integer();
   if (!valid) throw ConfigError(file.string() + " is damaged or not Tradewind's; " + kElsewhere);
   if (status["format"].get<int>() > kFormat)

@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <set>
 #include <sstream>
 
 #include "runtime/checkpoint/checkpoint.h"
 #include "tests/support/command.h"
+#include "tests/support/ranks.h"
 #include "tests/support/temporary_folder.h"
 
 namespace tradewind::tests {
@@ -168,7 +170,10 @@ class Shop {
   const fs::path& path() const { return scratch_.path(); }
   fs::path run() const { return path() / "run"; }
   Outcome run(const std::vector<std::string>& command) const { return Command(command, path()).wait(); }
-  std::string chunk() const { return text_of(run() / "checkpoints" / "step-00000010" / "chunk-00000-of-00001.safetensors"); }
+  std::string chunk(int rank = 0, int ranks = 1) const {
+    const std::string name = "chunk-0000" + std::to_string(rank) + "-of-0000" + std::to_string(ranks) + ".safetensors";
+    return text_of(run() / "checkpoints" / "step-00000010" / name);
+  }
 
  private:
   TemporaryFolder scratch_;
@@ -239,6 +244,59 @@ BOOST_AUTO_TEST_CASE(a_training_whose_disk_fails_says_so_and_goes_on_when_it_is_
     BOOST_REQUIRE_MESSAGE(shop.chunk() == reference, what << ": other bits");
   }
   BOOST_CHECK_GT(failed, 5);
+}
+
+/// One of two MPI ranks dies or its disk fails while a checkpoint is being saved: all end, and what is left goes on to the same
+/// bits. (In save_with_faults the ranks are threads, and die together.)
+BOOST_AUTO_TEST_CASE(a_rank_that_dies_or_fails_in_a_save_takes_no_checkpoint_along) {
+  constexpr const char* kName = "a_rank_that_dies_or_fails_in_a_save_takes_no_checkpoint_along";
+  if (skipped(kName)) return;
+  if (under_mpirun(2, {}).empty()) {
+    std::printf("SKIPPED %s: there is no mpirun; install openmpi-bin\n", kName);
+    return;
+  }
+  const Shop shop;
+  const std::string in = "run/checkpoints/";
+  /// mpirun of two, `odd` of them with a fault.
+  const auto ranks = [&](int odd, const Fault& fault, const fs::path& count = {}) {
+    const auto command = [&](int rank) { return rank == odd ? with_fault(kTrain, fault, count) : kTrain; };
+    std::vector<std::string> out = under_mpirun(1, command(0));
+    out.insert(out.end(), {":", "-n", "1"});
+    for (const std::string& word : command(1)) out.push_back(word);
+    return out;
+  };
+  std::mt19937 random(4);
+  for (const int odd : {0, 1}) {
+    fs::remove_all(shop.run());
+    const fs::path count = shop.path() / "calls.txt";
+    const Outcome whole = shop.run(ranks(odd, {.in = in}, count));
+    BOOST_REQUIRE_MESSAGE(whole.code == 0, whole);
+    const std::string text = text_of(count);
+    fs::remove(count);
+    const auto calls = static_cast<std::size_t>(std::ranges::count(text, '\n'));
+    const std::vector<std::string> reference = {shop.chunk(0, 2), shop.chunk(1, 2)};
+    for (const std::string mode : {"exit", "power", "exit", "eio", "enospc"}) {
+      // Of the second save: the first has taken less than half of the calls on rank 0, as old ones are removed later.
+      const int k = static_cast<int>(calls / 2 + 3 + random() % (calls / 3));
+      const std::string what =
+          mode + " of rank " + std::to_string(odd) + " at call " + std::to_string(k) + " of " + std::to_string(calls);
+      fs::remove_all(shop.run());
+      const Outcome outcome = shop.run(ranks(odd, {.in = in, .mode = mode, .at = k}));
+      BOOST_REQUIRE_MESSAGE(outcome.code != 0, what << ": " << outcome);
+      if (mode == "eio" || mode == "enospc")
+        BOOST_REQUIRE_MESSAGE(
+            outcome.code == 4 && outcome.errors.find("rank " + std::to_string(odd) + " on ") != std::string::npos,
+            what << ": " << outcome);
+      const std::int64_t step = newest_of(shop.run(), what);
+      BOOST_REQUIRE_MESSAGE(step == 5 || step == 10, what << ": step " << step);
+      if (nlohmann::json::parse(text_of(shop.run() / "status.json")).at("state") != "finished") {
+        const Outcome next = shop.run(ranks(-1, {}));
+        BOOST_REQUIRE_MESSAGE(next.code == 0, what << ", then: " << next);
+      }
+      for (int rank = 0; rank < 2; ++rank)
+        BOOST_REQUIRE_MESSAGE(shop.chunk(rank, 2) == reference[static_cast<std::size_t>(rank)], what << ": other bits");
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(an_export_that_fails_at_any_call_leaves_no_half_file) {

@@ -54,7 +54,7 @@ F next(const char* name) {
 #define NEXT(name) next<decltype(&::name)>(#name)
 
 State& state() {
-  static State* const one = [] {  // never destroyed: files are closed until the very end
+  static State* const kState = [] {  // never destroyed: files are closed until the very end
     auto* s = new State;
     const auto text = [](const char* name) { return std::string(std::getenv(name) == nullptr ? "" : std::getenv(name)); };
     s->in = text("TRADEWIND_FAULT_IN");
@@ -64,7 +64,7 @@ State& state() {
       s->count_file = NEXT(open)(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     return s;
   }();
-  return *one;
+  return *kState;
 }
 
 bool counts(const std::string& path) { return !state().in.empty() && path.find(state().in) != std::string::npos; }
