@@ -56,7 +56,7 @@ class RootSide final : public Side {
   std::optional<Failure> failure_;  // the first
   bool lost_ = false;               // it is a rank that is gone or silent
   std::int64_t next_beat_ = 0;
-  std::int64_t stopped_ = 0;  // the longest that this process itself stood still, in nanoseconds
+  std::int64_t stopped_ = 0, woke_ = 0;  // how long this process itself stood still a moment ago, in nanoseconds
 };
 
 void RootSide::run() {
@@ -67,7 +67,9 @@ void RootSide::run() {
     if (now - before > limit() / 2) {  // this process was stopped
       watch_.forgive(now - before);
       stopped_ = now - before;
+      woke_ = now;
     }
+    if (now - woke_ > limit()) stopped_ = 0;  // the others did not mind
     before = now;
     watch_.heard(own_report(), now);
     for (Peer& peer : peers_) serve(peer);
@@ -231,11 +233,11 @@ void RootSide::ask() {
 
 void RootSide::end_job() {
   if (lost_) {
-    if (stopped_ > limit()) {
+    if (stopped_ > 0) {
       failure_ =
           watch_.told(0, ExitCode::kDevice,
-                      fmt::format("this process was stopped for {:.1f} s, longer than cluster.heartbeat_seconds = {:g}; the "
-                                  "others have left without it",
+                      fmt::format("this process was stopped for {:.1f} s (cluster.heartbeat_seconds = {:g}); the others have "
+                                  "left without it",
                                   static_cast<double>(stopped_) * 1e-9, options_.heartbeat_seconds));
     } else {
       ask();

@@ -113,8 +113,14 @@ check() { # LAUNCHER EVENT TARGET
   case $event in cut) "$lab/heal" "$target" ;; power) "$lab/boot" "$target" ;; esac
   ranks | xargs -r kill -KILL
   [[ $event == cut || $event == power ]] && sleep 2
+  [[ $launcher == hosts ]] && return 0
   for node in node1 node2 node3; do "$lab/on" node1 scontrol update "nodename=$node" state=resume 2>/dev/null; done
-  return 0
+  # Slurm may hold a node for answering that does not yet: a job that answers on all three says more than sinfo.
+  for _ in $(seq 20); do
+    timeout 20 "$lab/on" node1 srun -N3 true >/dev/null 2>&1 && return 0
+    sleep 2
+  done
+  echo "Slurm does not find its nodes again"
 }
 
 case ${1:-} in
