@@ -8,16 +8,17 @@
 #   tests/cluster/lab_test.sh LAUNCHER EVENT TARGET    one: hosts|srun  cut|power|stop|kill  node3 or a rank
 #
 # Needs root and a cluster of three hosts on this machine, made by the scripts up, on, cut, heal, kill-node, boot and down in
-# CLUSTER_LAB (default: ../shared/cluster-lab). What it prints ends with the times: how long after the event the last rank that can be
+# the folder CLUSTER_LAB. What it prints ends with the times: how long after the event the last rank that can be
 # reached was gone, and how long until the launcher was. They are shown, not judged.
 set -uo pipefail
 source_dir=$(cd "${TRADEWIND_SOURCE:-$(dirname "${BASH_SOURCE[0]}")/../..}" && pwd)
-lab=${CLUSTER_LAB:-$source_dir/../shared/cluster-lab}
+lab=${CLUSTER_LAB:-}
 binary=${TRADEWIND_BINARY:-${TRADEWIND_BUILD:-$source_dir/build/release}/launcher/tradewind}
 
 skip() { echo "SKIPPED cluster/lab_test: $*"; exit 0; }
 [[ $(id -u) -eq 0 ]] || skip "it needs root"
-[[ -x $lab/up ]] || skip "there is no $lab (set CLUSTER_LAB)"
+[[ -n $lab ]] || skip "CLUSTER_LAB does not say where three hosts are"
+[[ -x $lab/up ]] || skip "there is no $lab/up"
 [[ -x $binary ]] || skip "there is no $binary"
 binary=$(readlink -f "$binary")
 
