@@ -1,14 +1,29 @@
 #include "launcher/ranks.h"
 
+#include <fmt/format.h>
+#include <sched.h>
 #include <unistd.h>
+#include <xxhash.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <map>
 #include <sstream>
 #include <utility>
 
 #include "runtime/comm/mpi.h"
+#include "runtime/comm/odd_ones.h"
 
 namespace tradewind::launcher {
+namespace {
+
+std::string host_name() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  return host;
+}
+
+}  // namespace
 
 void ClusterSection::describe(runtime::Fields& f) {
   f.field("heartbeat_seconds", heartbeat_seconds, "A rank that says nothing for so long is lost, and the run ends.",
@@ -52,18 +67,25 @@ std::int64_t Ranks::from_root(std::int64_t value) {
   return value;
 }
 
-std::string Ranks::from_root(const std::string& text) {
+std::string Ranks::from(int root, const std::string& text) {
   std::string out = text;
-  out.resize(static_cast<std::size_t>(from_root(static_cast<std::int64_t>(text.size()))));
-  communicator_->broadcast(out.data(), static_cast<std::int64_t>(out.size()), kernels::DType::kUInt8, 0, nullptr);
+  auto size = static_cast<std::int64_t>(text.size());
+  communicator_->broadcast(&size, 1, kernels::DType::kInt64, root, nullptr);
+  out.resize(static_cast<std::size_t>(size));
+  communicator_->broadcast(out.data(), size, kernels::DType::kUInt8, root, nullptr);
   return out;
 }
 
 void Ranks::require_same(const std::string& what, const std::string& text) {
   if (alone()) return;
-  const std::string roots = from_root(text);
-  if (roots == text) return;
-  std::istringstream theirs(roots), mine(text);
+  const std::uint64_t own = XXH3_64bits(text.data(), text.size());
+  std::vector<std::uint64_t> all(static_cast<std::size_t>(size()));
+  communicator_->all_gather(all.data(), &own, 1, kernels::DType::kUInt64, nullptr);
+  if (runtime::odd_ones(all).empty()) return;
+  const int typical = runtime::typical_rank(all);
+  const std::string typical_text = from(typical, text), typical_host = from(typical, host_name());
+  if (own == all[static_cast<std::size_t>(typical)]) return;  // the odd one speaks, and ends all
+  std::istringstream theirs(typical_text), mine(text);
   std::string there, here;
   do {
     there.clear();
@@ -71,8 +93,55 @@ void Ranks::require_same(const std::string& what, const std::string& text) {
     std::getline(theirs, there);
     std::getline(mine, here);
   } while (there == here && (theirs || mine));
-  throw ConfigError("this rank's " + what + " is not that of rank 0: \"" + here + "\" here, \"" + there +
-                    "\" there; all ranks must be given the same");
+  throw ConfigError(
+      fmt::format("this rank's {} is not that of rank {} ({}): \"{}\" here, \"{}\" there; all ranks must be given "
+                  "the same",
+                  what, typical, typical_host, here, there));
+}
+
+std::vector<std::string> Ranks::crowded(int threads) {
+  if (alone()) return {};
+  struct Seat {
+    cpu_set_t cores;
+    int threads;
+    char host[64];
+  };
+  Seat own{};
+  own.threads = threads;
+  sched_getaffinity(0, sizeof own.cores, &own.cores);
+  host_name().copy(own.host, sizeof own.host - 1);
+  std::vector<Seat> seats(static_cast<std::size_t>(size()));
+  communicator_->all_gather(seats.data(), &own, sizeof own, kernels::DType::kUInt8, nullptr);
+  if (rank() != 0) return {};
+  struct Host {
+    cpu_set_t cores{};
+    int ranks = 0, threads = 0;
+    std::string bound;  // ranks with fewer cores than threads
+  };
+  std::map<std::string, Host> hosts;
+  for (std::size_t r = 0; r < seats.size(); ++r) {
+    Host& host = hosts[seats[r].host];
+    CPU_OR(&host.cores, &host.cores, &seats[r].cores);
+    ++host.ranks;
+    host.threads += seats[r].threads;
+    if (seats[r].threads > CPU_COUNT(&seats[r].cores)) host.bound += (host.bound.empty() ? "" : ", ") + std::to_string(r);
+  }
+  std::vector<std::string> out;
+  for (const auto& [name, host] : hosts) {
+    const int cores = CPU_COUNT(&host.cores), each = host.threads / host.ranks;
+    if (!host.bound.empty())
+      out.push_back(
+          fmt::format("warning: on {} the {} threads of rank {} share fewer cores, which mpirun has bound them to; say "
+                      "`mpirun --map-by slot:PE={}`, or `--bind-to none` where there are too few cores for all",
+                      name, each, host.bound, each));
+    else if (host.threads > cores)
+      out.push_back(
+          fmt::format("warning: on {} {} ranks compute with {} threads on {} cores and wait for each other; set "
+                      "runtime.threads = {} and say `mpirun --map-by slot:PE={}`, or, where ranks must share cores, "
+                      "`--bind-to none --mca mpi_yield_when_idle 1`",
+                      name, host.ranks, host.threads, cores, std::max(1, cores / host.ranks), std::max(1, cores / host.ranks)));
+  }
+  return out;
 }
 
 void Ranks::report_into(const std::filesystem::path& folder) {
@@ -88,10 +157,8 @@ void Ranks::fail(ExitCode code, const std::string& message) {
   if (alone()) return;
   std::fflush(stdout);                            // what was said before comes before
   if (side_) side_->report_error(code, message);  // does not return where rank 0 could be told
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
   std::fprintf(stderr, "Tradewind ends the job with exit code %d.\nerror: rank %d (%s, pid %d): %s\n", static_cast<int>(code),
-               rank(), host, static_cast<int>(getpid()), message.c_str());
+               rank(), host_name().c_str(), static_cast<int>(getpid()), message.c_str());
   runtime::leave_mpi(static_cast<int>(code), true);
 }
 

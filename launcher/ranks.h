@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "kernels/base/error.h"
 #include "runtime/comm/communicator.h"
@@ -39,9 +40,13 @@ class Ranks {
 
   /// Collective. Rank 0's value on every rank.
   std::int64_t from_root(std::int64_t value);
-  std::string from_root(const std::string& text);
-  /// Collective. Throws ConfigError on a rank where `text` is not what it is on rank 0, with the first line that differs.
+  std::string from_root(const std::string& text) { return from(0, text); }
+  /// Collective. Throws ConfigError on a rank where `text` is not what it is on most (without a majority: on rank 0), with the
+  /// first line that differs.
   void require_same(const std::string& what, const std::string& text);
+
+  /// Collective. Where ranks compute with more threads than they have cores: what to say of it, on rank 0.
+  std::vector<std::string> crowded(int threads);
 
   /// Where reports of a failed job go.
   void report_into(const std::filesystem::path& folder);
@@ -56,6 +61,8 @@ class Ranks {
   void finish();
 
  private:
+  std::string from(int root, const std::string& text);
+
   runtime::FlightRecorder recorder_;
   std::unique_ptr<runtime::Communicator> communicator_;
   std::unique_ptr<runtime::SideChannel> side_;

@@ -219,6 +219,7 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
     trainer.restore(*checkpoint);
     log.info("going on from step " + std::to_string(trainer.step()));
   }
+  trainer.check_parameters();
   observer.begin(trainer.step());
   const auto outcome = trainer.run();
   progress.finish();
@@ -241,14 +242,14 @@ int train_as_rank(const TrainOptions& options, const models::Registry& registry,
   ranks.connect(config.cluster);
   std::vector<std::string> notes;
   const auto context = make_context(config, notes);
-  ranks.require_same("build", runtime::version() + " " + runtime::build() + ", " + kernels::active_isa() +
-                                  (ranks.alone() ? "" : ", " + runtime::mpi_version()));
+  if (!ranks.alone()) ranks.require_same("build", runtime::describe_build() + runtime::mpi_version());
   ranks.require_same("config", config.text());
   runtime::Log log;
   if (ranks.rank() != 0) log.keep_off_terminal();
   const Place place = open_place(config, options.fresh, log, ranks);
   if (place.owned) place.owned->write_environment(runtime::describe_environment(*context));
   for (const auto& note : notes) log.info(note);
+  for (const auto& note : ranks.crowded(context->threads())) log.info(note);
   if (!ranks.alone()) log.info(std::to_string(ranks.size()) + " ranks, this is rank " + std::to_string(ranks.rank()));
   const auto record = [&](ExitCode code, const std::string& what) {
     if (place.owned)

@@ -25,6 +25,11 @@ class Communicator {
   /// send holds size() * count elements; receive gets the reduced share of this rank.
   virtual void reduce_scatter(void* receive, const void* send, std::int64_t count, kernels::DType dtype, ReduceOp op,
                               void* stream) = 0;
+  /// As all_gather and reduce_scatter where shares differ: rank r's has counts[r] elements and lies behind those of the ranks
+  /// before it, in `buffer`, whose own share is there already, and in `send`. counts holds size() numbers, the same on all.
+  virtual void all_gather_v(void* buffer, const std::int64_t* counts, kernels::DType dtype, void* stream) = 0;
+  virtual void reduce_scatter_v(void* receive, const void* send, const std::int64_t* counts, kernels::DType dtype, ReduceOp op,
+                                void* stream) = 0;
   virtual void broadcast(void* buffer, std::int64_t count, kernels::DType dtype, int root, void* stream) = 0;
   /// count elements to and from each rank.
   virtual void all_to_all(void* receive, const void* send, std::int64_t count, kernels::DType dtype, void* stream) = 0;

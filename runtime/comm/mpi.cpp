@@ -82,6 +82,35 @@ class MpiCommunicator final : public Communicator {
     call.done();
   }
 
+  void all_gather_v(void* buffer, const std::int64_t* counts, DType dtype, void*) override {
+    const Shares shares(counts, size_);
+    const Call call(*this, Collective::kAllGather, shares.total, dtype);
+    if (shares.total <= piece_) {
+      call.check(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, buffer, shares.counts.data(), shares.begins.data(),
+                                type_of(dtype), MPI_COMM_WORLD));
+    } else {
+      each_share(counts, [&](int owner, std::int64_t begin, std::int64_t, int n) {
+        call.check(MPI_Bcast(at(buffer, begin, dtype), n, type_of(dtype), owner, MPI_COMM_WORLD));
+      });
+    }
+    call.done();
+  }
+
+  void reduce_scatter_v(void* receive, const void* send, const std::int64_t* counts, DType dtype, ReduceOp op, void*) override {
+    const Shares shares(counts, size_);
+    const Call call(*this, Collective::kReduceScatter, shares.total, dtype);
+    const MPI_Op how = op_of(op, dtype);
+    if (shares.total <= piece_) {
+      call.check(MPI_Reduce_scatter(send, receive, shares.counts.data(), type_of(dtype), how, MPI_COMM_WORLD));
+    } else {
+      each_share(counts, [&](int owner, std::int64_t begin, std::int64_t in_share, int n) {
+        call.check(MPI_Reduce(at(send, begin, dtype), rank_ == owner ? at(receive, in_share, dtype) : nullptr, n,
+                              type_of(dtype), how, owner, MPI_COMM_WORLD));
+      });
+    }
+    call.done();
+  }
+
   void broadcast(void* buffer, std::int64_t count, DType dtype, int root, void*) override {
     const Call call(*this, Collective::kBroadcast, count, dtype);
     pieces(count, piece_, [&](std::int64_t begin, int n) {
@@ -125,6 +154,27 @@ class MpiCommunicator final : public Communicator {
     Collective op_;
     std::int64_t bytes_;
   };
+
+  /// What the calls with a count for every rank want, whose numbers have 31 bits: to be used where all fits into one piece.
+  struct Shares {
+    Shares(const std::int64_t* shares, int size) {
+      for (int r = 0; r < size; ++r) {
+        counts.push_back(static_cast<int>(shares[r]));
+        begins.push_back(static_cast<int>(total));
+        total += shares[r];
+      }
+    }
+    std::vector<int> counts, begins;
+    std::int64_t total = 0;
+  };
+
+  /// body(owner, begin in the whole, begin in the share, n) for pieces of every rank's share.
+  template <class Body>
+  void each_share(const std::int64_t* counts, Body&& body) const {
+    std::int64_t begin = 0;
+    for (int owner = 0; owner < size_; begin += counts[owner++])
+      pieces(counts[owner], piece_, [&](std::int64_t at, int n) { body(owner, begin + at, at, n); });
+  }
 
   /// Elements [begin, begin + n) of every rank's share of `whole`, side by side as MPI wants them: `whole` itself where one
   /// piece is all, else a copy.

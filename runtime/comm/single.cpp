@@ -16,6 +16,11 @@ class SingleCommunicator final : public Communicator {
   void reduce_scatter(void* receive, const void* send, std::int64_t count, kernels::DType dtype, ReduceOp, void*) override {
     copy(receive, send, count, dtype);
   }
+  void all_gather_v(void*, const std::int64_t*, kernels::DType, void*) override {}
+  void reduce_scatter_v(void* receive, const void* send, const std::int64_t* counts, kernels::DType dtype, ReduceOp,
+                        void*) override {
+    copy(receive, send, counts[0], dtype);
+  }
   void broadcast(void*, std::int64_t, kernels::DType, int, void*) override {}
   void all_to_all(void* receive, const void* send, std::int64_t count, kernels::DType dtype, void*) override {
     copy(receive, send, count, dtype);

@@ -3,6 +3,7 @@
 #include <H5public.h>
 #include <fmt/format.h>
 #include <hwy/highway.h>
+#include <oneapi/dnnl/dnnl.h>
 #include <oneapi/dnnl/dnnl_version.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -31,6 +32,19 @@ std::string dotted(int major, int minor, int patch) { return fmt::format("{}.{}.
 
 std::string version() { return TRADEWIND_VERSION; }
 std::string build() { return TRADEWIND_BUILD; }
+
+std::string describe_build() {
+  std::ifstream file("/proc/self/exe", std::ios::binary);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  const std::string program = std::move(bytes).str();
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+  const dnnl_version_t* dnnl = dnnl_version();
+  return fmt::format("Tradewind {} {}\nexecutable {:016x}\noneDNN {}.{}.{}\nHDF5 {}.{}.{}\ninstruction set {}\n", version(),
+                     build(), XXH3_64bits(program.data(), program.size()), dnnl->major, dnnl->minor, dnnl->patch, major, minor,
+                     release, kernels::active_isa());
+}
 
 std::size_t resident_bytes() {
   std::ifstream in("/proc/self/statm");

@@ -13,6 +13,10 @@ std::string version();
 /// "Release"
 std::string build();
 
+/// What must be the same on all ranks of a run, a line each: version and build, checksum of the executable, libraries as they
+/// are loaded, instruction set.
+std::string describe_build();
+
 /// version, build, compiler, libraries, device, isa, threads, CPU model, cores, memory, host, operating system.
 nlohmann::ordered_json describe_environment(const Context& context);
 

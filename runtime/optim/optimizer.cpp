@@ -1,5 +1,8 @@
 #include "runtime/optim/optimizer.h"
 
+#include <algorithm>
+#include <vector>
+
 namespace tradewind::runtime {
 
 void OptimizerConfig::describe(Fields& f) {
@@ -17,10 +20,10 @@ void OptimizerConfig::describe(Fields& f) {
   f.field("nesterov", nesterov, "SGD: Nesterov's momentum.");
 }
 
-Optimizer::Optimizer(const OptimizerConfig& config, const ParameterStore& store, Context& context)
-    : config_(config), store_(store) {
+Optimizer::Optimizer(const OptimizerConfig& config, const ParameterStore& store, Context& context, std::optional<Shard> shard)
+    : config_(config), store_(store), shard_(shard ? *shard : Shard::whole(store)) {
   const auto add = [&](const char* name) {
-    Tensor state = context.tensor(store.values().shape());
+    Tensor state = context.tensor({shard_.elements()});
     state.zero();
     states_.emplace(name, std::move(state));
   };
@@ -30,25 +33,36 @@ Optimizer::Optimizer(const OptimizerConfig& config, const ParameterStore& store,
   } else if (config.momentum > 0) {
     add("momentum");
   }
+  gradients_ = shard ? context.tensor({shard_.elements()}) : store.gradients();
 }
 
 void Optimizer::update(Context& context) {
-  const auto segments = store_.segments(static_cast<float>(config_.weight_decay));
-  if (segments.empty()) return;
-  auto* parameter = store_.values().data<float>();
-  const auto* gradient = store_.gradients().data<float>();
+  const auto all = store_.segments(static_cast<float>(config_.weight_decay));
+  for (const Shard::Part& part : shard_.parts()) {
+    std::vector<kernels::Segment> segments;  // of the part, from its beginning
+    for (kernels::Segment s : all) {
+      s.begin = std::max(s.begin, part.range.begin) - part.range.begin;
+      s.end = std::min(s.end, part.range.end) - part.range.begin;
+      if (s.begin < s.end) segments.push_back(s);
+    }
+    if (!segments.empty()) update(part, segments, context);
+  }
+}
+
+void Optimizer::update(const Shard::Part& part, const std::vector<kernels::Segment>& segments, Context& context) {
+  auto* parameter = store_.values().data<float>() + part.range.begin;
+  const auto* gradient = gradients_.data<float>() + part.at;
+  const auto state = [&](const char* name) { return states_.at(name).data<float>() + part.at; };
   const auto count = static_cast<std::int64_t>(segments.size());
   if (config_.name == "sgd") {
-    float* momentum = config_.momentum > 0 ? states_.at("momentum").data<float>() : nullptr;
-    kernels::sgd_update(parameter, momentum, gradient, segments.data(), count,
+    kernels::sgd_update(parameter, config_.momentum > 0 ? state("momentum") : nullptr, gradient, segments.data(), count,
                         {.momentum = static_cast<float>(config_.momentum),
                          .dampening = static_cast<float>(config_.dampening),
                          .nesterov = config_.nesterov},
                         context.launch());
     return;
   }
-  kernels::adam_update(parameter, states_.at("m").data<float>(), states_.at("v").data<float>(), gradient, segments.data(),
-                       count,
+  kernels::adam_update(parameter, state("m"), state("v"), gradient, segments.data(), count,
                        {.beta1 = static_cast<float>(config_.beta1),
                         .beta2 = static_cast<float>(config_.beta2),
                         .epsilon = static_cast<float>(config_.epsilon),

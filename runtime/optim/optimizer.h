@@ -2,12 +2,12 @@
 #pragma once
 
 #include <map>
-#include <memory>
+#include <optional>
 #include <string>
 
 #include "kernels/optimizer.h"
 #include "runtime/config/fields.h"
-#include "runtime/parallel/parameter_store.h"
+#include "runtime/parallel/shard.h"
 
 namespace tradewind::runtime {
 
@@ -23,20 +23,29 @@ struct OptimizerConfig {
 
 class Optimizer {
  public:
-  /// Allocates the states, zero.
-  Optimizer(const OptimizerConfig& config, const ParameterStore& store, Context& context);
+  /// Allocates the states of `shard`, zero. Without one: of all parameters, and gradients are read where the store has them.
+  Optimizer(const OptimizerConfig& config, const ParameterStore& store, Context& context,
+            std::optional<Shard> shard = std::nullopt);
 
   /// Updates the parameters that have a gradient in this step. Reads the rate, the step number and the gradient scale from
   /// the context's StepState.
   void update(Context& context);
 
-  /// The flat states by name ("m", "v" or "momentum"), laid out like the parameters.
+  /// What it updates.
+  const Shard& shard() const { return shard_; }
+  /// The states by name ("m", "v" or "momentum"), laid out like the shard.
   const std::map<std::string, Tensor>& states() const { return states_; }
+  /// The gradients that `update` reads, laid out like the shard: the store's, or a buffer for those summed over the ranks.
+  const Tensor& gradients() const { return gradients_; }
 
  private:
+  void update(const Shard::Part& part, const std::vector<kernels::Segment>& segments, Context& context);
+
   OptimizerConfig config_;
   const ParameterStore& store_;
+  Shard shard_;
   std::map<std::string, Tensor> states_;
+  Tensor gradients_;
 };
 
 }  // namespace tradewind::runtime

@@ -104,6 +104,14 @@ void ParameterStore::finish_gradients() {
     if (!p->touched_) p->gradient_.zero();
 }
 
+void ParameterStore::add_uses(double* counts) const {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) counts[i] = parameters_[i]->touched_ ? 1 : 0;
+}
+
+void ParameterStore::take_uses(const double* counts) {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) parameters_[i]->touched_ = counts[i] > 0;
+}
+
 std::vector<kernels::Segment> ParameterStore::segments(float weight_decay) const {
   std::vector<kernels::Segment> out;
   for (std::size_t i = parameters_.size(); i-- > 0;) {

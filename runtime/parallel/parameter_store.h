@@ -94,6 +94,10 @@ class ParameterStore {
 
   /// Nothing has a gradient yet.
   void begin_step();
+  /// For each parameter in order of registration, 1 where an op touched it in this step; and touches those that ops of other
+  /// ranks touched. The gradient of one that was not touched here is zero.
+  void add_uses(double* counts) const;
+  void take_uses(const double* counts);
   /// Zeroes the gradients of parameters that no op touched in this step; they are neither updated nor decayed.
   void finish_gradients();
   /// The ranges to update in this step, by their weight decay. Adjacent ranges are merged.

@@ -26,6 +26,9 @@ inline FlatRange shard_of(const Bucket& bucket, int rank, int size) {
   return {at(rank), at(rank + 1)};
 }
 
+/// Elements of each rank's share, for collectives whose shares differ.
+std::vector<std::int64_t> shares_of(const Bucket& bucket, int size);
+
 /// A part of a parameter that a rank owns: elements [begin, end) of the flattened parameter, at `flat` of the flat buffers.
 struct OwnedPart {
   const Parameter* parameter;
@@ -34,5 +37,28 @@ struct OwnedPart {
 
 /// What `rank` owns, by parameter in order of registration. A parameter without elements belongs to rank 0.
 std::vector<OwnedPart> owned_parts(const ParameterStore& store, int rank, int size);
+
+/// The parts of the flat buffers that a rank's optimiser works on, side by side without the gaps between them.
+class Shard {
+ public:
+  struct Part {
+    FlatRange range;  // in the flat buffers
+    std::int64_t at;  // of its first element in the shard
+  };
+
+  /// What `rank` of `size` owns, a part of every bucket. The store is laid out.
+  static Shard of(const ParameterStore& store, int rank, int size);
+  /// Everything, in one part.
+  static Shard whole(const ParameterStore& store);
+
+  const std::vector<Part>& parts() const { return parts_; }
+  std::int64_t elements() const { return elements_; }
+  /// Where element `flat` of the flat buffers lies in the shard, which holds it.
+  std::int64_t find(std::int64_t flat) const;
+
+ private:
+  std::vector<Part> parts_;
+  std::int64_t elements_ = 0;
+};
 
 }  // namespace tradewind::runtime

@@ -31,7 +31,8 @@ constexpr std::array kMoved = {"checkpoints", "metrics.jsonl", "log.txt", "envir
                                "config.toml", "status.json",   "logs"};
 
 // A change of these changes neither the parameters nor the data that a step sees.
-constexpr std::array kFree = {"run.directory", "runtime.", "evaluate.", "checkpoint.", "cluster."};
+constexpr std::array kFree = {
+    "run.directory", "runtime.", "evaluate.", "checkpoint.", "cluster.", "train.zero", "train.check_parameters_every"};
 
 bool is_free(const std::string& key) {
   for (const std::string_view free : kFree)

@@ -1,8 +1,14 @@
 #include "runtime/train/trainer.h"
 
+#include <xxhash.h>
+
 #include <chrono>
 #include <cmath>
+#include <numeric>
+#include <optional>
+#include <vector>
 
+#include "runtime/comm/odd_ones.h"
 #include "runtime/data/prefetch.h"
 #include "runtime/parallel/shard.h"
 
@@ -31,6 +37,10 @@ void TrainConfig::describe(Fields& f) {
   f.field("batch", batch, "Samples (blocks of the context's length) in one optimiser step, over all ranks.", {.min = 1});
   f.field("micro_batch", micro_batch, "Samples computed at once by a rank, to save memory; 0: all of its share.", {.min = 0});
   f.field("clip", clip, "Gradients are scaled down to this global norm; 0: never.", {.min = 0});
+  f.field("zero", zero, "1: each rank keeps the optimiser's state of its share of the parameters alone (ZeRO stage 1).",
+          {.min = 0, .max = 1});
+  f.field("check_parameters_every", check_parameters_every,
+          "Steps between comparisons of all ranks' parameters by hash; 0: only at the start.", {.min = 0});
   f.field("max_bad_steps", max_bad_steps, "Steps in a row whose gradient is not finite before the run gives up.", {.min = 1});
 }
 
@@ -60,11 +70,11 @@ Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const
       validation_(validation),
       config_(config),
       observer_(observer),
-      optimizer_(config.optimizer, task.parameters(), context),
+      optimizer_(config.optimizer, task.parameters(), context,
+                 config.train.zero == 1 && communicator.size() > 1
+                     ? std::optional(Shard::of(task.parameters(), communicator.rank(), communicator.size()))
+                     : std::nullopt),
       writer_(std::move(checkpoints), config.checkpoint.keep_last, communicator.rank(), communicator.size()) {
-  if (config.train.batch % communicator.size() != 0)
-    throw ConfigError("train.batch = " + std::to_string(config.train.batch) + " is not a multiple of the " +
-                      std::to_string(communicator.size()) + " ranks");
   config_.schedule.check(config.train.steps);
   if (config.evaluate.patience > 0 && (validation == nullptr || config.evaluate.every == 0))
     throw ConfigError("evaluate.patience needs evaluations: set evaluate.every and a validation part");
@@ -73,8 +83,15 @@ Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const
 void Trainer::restore(const Checkpoint& checkpoint) {
   const auto& store = task_.parameters();
   load_parameters(store, checkpoint);
-  for (const auto& [name, flat] : optimizer_.states())
-    for (const auto& p : store.parameters()) load(checkpoint, "optimizer." + name + "." + p->name(), *p, flat.data<float>());
+  const auto parts = sharded() ? owned_parts(store, communicator_.rank(), communicator_.size()) : owned_parts(store, 0, 1);
+  for (const auto& [name, state] : optimizer_.states())
+    for (const OwnedPart& part : parts) {
+      const std::string full = "optimizer." + name + "." + part.parameter->name();
+      check_shape(checkpoint, full, part.parameter->shape());
+      if (part.begin < part.end)
+        checkpoint.read(full, part.begin, part.end - part.begin, DType::kFloat32,
+                        state.data<float>() + optimizer_.shard().find(part.flat));
+    }
   const auto& state = checkpoint.state();
   try {
     step_ = checkpoint.step();
@@ -104,15 +121,16 @@ CheckpointContents Trainer::contents() const {
   out.step = step_;
   // Every rank has all of the parameters and saves its share of them.
   const auto parts = owned_parts(store, communicator_.rank(), communicator_.size());
-  const auto add = [&](const std::string& prefix, const Tensor& flat) {
-    for (const OwnedPart& part : parts)
-      out.tensors.push_back({.name = prefix + part.parameter->name(),
-                             .data = flat.view(part.flat, {part.end - part.begin}),
-                             .global_shape = part.parameter->shape(),
-                             .begin = part.begin});
+  const auto add = [&](const std::string& prefix, const OwnedPart& part, const Tensor& data, std::int64_t at) {
+    out.tensors.push_back({.name = prefix + part.parameter->name(),
+                           .data = data.view(at, {part.end - part.begin}),
+                           .global_shape = part.parameter->shape(),
+                           .begin = part.begin});
   };
-  add("", store.values());
-  for (const auto& [name, flat] : optimizer_.states()) add("optimizer." + name + ".", flat);
+  for (const OwnedPart& part : parts) add("", part, store.values(), part.flat);
+  for (const auto& [name, state] : optimizer_.states())
+    for (const OwnedPart& part : parts)
+      add("optimizer." + name + ".", part, state, part.begin < part.end ? optimizer_.shard().find(part.flat) : 0);
   out.state = {{"seconds", seconds_},
                {"last_loss", last_loss_},
                {"bad_steps", bad_steps_},
@@ -166,10 +184,14 @@ StepReport Trainer::train_step(StepBatch& batch) {
     micro = Batch();  // its memory goes back before the next one
   }
   store.finish_gradients();
-  for (const auto& bucket : store.buckets())
-    communicator_.all_reduce(store.gradients().data<float>() + bucket.begin, bucket.end - bucket.begin, DType::kFloat32,
-                             ReduceOp::kSum, nullptr);
-  communicator_.all_reduce(&loss, 1, DType::kFloat64, ReduceOp::kSum, nullptr);
+  // The loss, and which parameters any rank used: the others are neither updated nor decayed, on all ranks alike.
+  std::vector<double> sums(store.parameters().size() + 1);
+  sums[0] = loss;
+  store.add_uses(sums.data() + 1);
+  communicator_.all_reduce(sums.data(), static_cast<std::int64_t>(sums.size()), DType::kFloat64, ReduceOp::kSum, nullptr);
+  loss = sums[0];
+  store.take_uses(sums.data() + 1);
+  reduce_gradients();
 
   StepReport report{.step = step_ + 1,
                     .steps = config_.train.steps,
@@ -179,16 +201,78 @@ StepReport Trainer::train_step(StepBatch& batch) {
                     .samples = counts[2]};
   report.skipped = !update(report);
   ++step_;
+  const std::int64_t every = config_.train.check_parameters_every;
+  if (every > 0 && step_ % every == 0) check_parameters();
   report.seconds = seconds_since(start);
   return report;
 }
 
+/// Sums the gradients over the ranks, bucket by bucket in the same order on all.
+void Trainer::reduce_gradients() {
+  const auto& store = task_.parameters();
+  float* const gradients = store.gradients().data<float>();
+  const auto& parts = optimizer_.shard().parts();
+  for (std::size_t b = 0; b < store.buckets().size(); ++b) {
+    const Bucket& bucket = store.buckets()[b];
+    if (sharded())
+      communicator_.reduce_scatter_v(optimizer_.gradients().data<float>() + parts[b].at, gradients + bucket.begin,
+                                     shares_of(bucket, communicator_.size()).data(), DType::kFloat32, ReduceOp::kSum, nullptr);
+    else
+      communicator_.all_reduce(gradients + bucket.begin, bucket.end - bucket.begin, DType::kFloat32, ReduceOp::kSum, nullptr);
+  }
+}
+
+/// Of the whole gradient, the same bits on every rank: each sums the squares of its shard, and all add the ranks' sums in order
+/// of rank, whether the optimiser is sharded or not.
+double Trainer::gradient_norm() {
+  const int size = communicator_.size();
+  const auto& gradients = optimizer_.gradients();
+  double squares = 0;
+  if (size == 1) {
+    kernels::squared_norm(&squares, gradients.data<float>(), gradients.elements(), context_.launch());
+    return std::sqrt(squares);
+  }
+  const Shard own = Shard::of(task_.parameters(), communicator_.rank(), size);
+  for (const Shard::Part& part : own.parts()) {
+    double sum = 0;
+    kernels::squared_norm(&sum, gradients.data<float>() + (sharded() ? part.at : part.range.begin),
+                          part.range.end - part.range.begin, context_.launch());
+    squares += sum;
+  }
+  std::vector<double> all(static_cast<std::size_t>(size));
+  communicator_.all_gather(all.data(), &squares, 1, DType::kFloat64, nullptr);
+  return std::sqrt(std::accumulate(all.begin(), all.end(), 0.0));
+}
+
+/// After a sharded update: every rank gets the others' parameters.
+void Trainer::gather_parameters() {
+  if (!sharded()) return;
+  const auto& store = task_.parameters();
+  for (const Bucket& bucket : store.buckets())
+    communicator_.all_gather_v(store.values().data<float>() + bucket.begin, shares_of(bucket, communicator_.size()).data(),
+                               DType::kFloat32, nullptr);
+}
+
+void Trainer::check_parameters() {
+  const int size = communicator_.size();
+  if (size == 1) return;
+  const auto& values = task_.parameters().values();
+  const std::uint64_t own = XXH3_64bits(values.data<float>(), static_cast<std::size_t>(values.elements()) * sizeof(float));
+  std::vector<std::uint64_t> all(static_cast<std::size_t>(size));
+  communicator_.all_gather(all.data(), &own, 1, DType::kUInt64, nullptr);
+  const std::vector<int> odd = odd_ones(all);
+  if (odd.empty()) return;
+  std::string ranks;
+  for (const int r : odd) ranks += (ranks.empty() ? "" : ", ") + std::to_string(r);
+  throw CommError(
+      "step " + std::to_string(step_) + ": the parameters of rank " + ranks +
+      " are not those of the others: a fault of memory, or of a library that ranks do not share. Check the machines "
+      "and run the same command again; it goes on from the last checkpoint");
+}
+
 /// Clips and updates. False where the gradient is not finite: then nothing changes.
 bool Trainer::update(StepReport& report) {
-  double squares = 0;
-  const auto& gradients = task_.parameters().gradients();
-  kernels::squared_norm(&squares, gradients.data<float>(), gradients.elements(), context_.launch());
-  report.gradient_norm = std::sqrt(squares);
+  report.gradient_norm = gradient_norm();
   if (!std::isfinite(report.gradient_norm)) {
     observer_.on_warning("step " + std::to_string(report.step) + ": the gradient is not finite; the step is skipped");
     if (++bad_steps_ >= config_.train.max_bad_steps)
@@ -202,6 +286,7 @@ bool Trainer::update(StepReport& report) {
   context_.step_state().gradient_scale =
       clip > 0 ? static_cast<float>(std::min(1.0, clip / (report.gradient_norm + 1e-6))) : 1.0F;
   optimizer_.update(context_);
+  gather_parameters();
   return true;
 }
 

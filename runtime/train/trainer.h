@@ -4,6 +4,11 @@
 //   sum over all ranks and micro-batches of loss / global count of valid targets
 // is accumulated; clipping by the global norm, then the update. Everything that the next step depends on is in the
 // checkpoint, so a run that was stopped anywhere continues with the same bits (same build, threads and instruction set).
+//
+// Several ranks: each computes its part of the step's samples and holds all parameters. Plain (train.zero = 0): gradients are
+// all-reduced and every rank updates everything. ZeRO stage 1 (Rajbhandari et al. 2020, section 5.1; train.zero = 1): gradients
+// are reduce-scattered, each rank keeps the optimiser's state of its shard alone and updates that, and the parameters are
+// gathered. On two ranks both give the same bits; on more the two collectives may add in another order.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +31,8 @@ struct TrainConfig {
   std::int64_t micro_batch = 0;
   double clip = 1.0;
   std::int64_t max_bad_steps = 10;
+  std::int64_t zero = 0;
+  std::int64_t check_parameters_every = 0;
   void describe(Fields& f);
 };
 
@@ -104,10 +111,17 @@ class Trainer {
 
   std::int64_t step() const { return step_; }
 
+  /// Collective: the hash of every rank's parameters. Throws CommError on every rank, naming those that differ.
+  void check_parameters();
+
  private:
   struct Progress;
   StepReport train_step(StepBatch& batch);
+  bool sharded() const { return config_.train.zero == 1 && communicator_.size() > 1; }
+  void reduce_gradients();
+  double gradient_norm();
   bool update(StepReport& report);
+  void gather_parameters();
   bool evaluate_now(TrainOutcome& outcome);
   void save();
   void commit();

@@ -71,6 +71,25 @@ void check_all(Communicator& comm, DType dtype, std::int64_t count, bool reduces
     comm.all_to_all(exchanged.data(), parts.data(), count, dtype, nullptr);
     BOOST_TEST(wrong(exchanged, [&](auto i) { return element<T>(static_cast<int>(i / count), rank * count + i % count); }) ==
                0);
+    // Shares that differ, one of them empty.
+    std::vector<std::int64_t> counts;
+    std::int64_t total = 0, begin = 0;
+    for (int r = 0; r < size; ++r) {
+      counts.push_back(r == 1 ? 0 : count + r);
+      if (r == rank) begin = total;
+      total += counts.back();
+    }
+    const std::int64_t own = counts[static_cast<std::size_t>(rank)];
+    std::vector<T> whole(static_cast<std::size_t>(total));
+    for (std::int64_t i = 0; i < own; ++i) whole[static_cast<std::size_t>(begin + i)] = element<T>(0, begin + i);
+    comm.all_gather_v(whole.data(), counts.data(), dtype, nullptr);
+    BOOST_TEST(wrong(whole, [&](auto i) { return element<T>(0, i); }) == 0);
+    if (reduces) {
+      const std::vector<T> send = held<T>(rank, total);
+      std::vector<T> share(static_cast<std::size_t>(own));
+      comm.reduce_scatter_v(share.data(), send.data(), counts.data(), dtype, ReduceOp::kSum, nullptr);
+      BOOST_TEST(wrong(share, [&](auto i) { return reduced<T>(size, begin + i, ReduceOp::kSum); }) == 0);
+    }
     for (int root = 0; root < size; ++root) {
       std::vector<T> sent = held<T>(rank, count);
       comm.broadcast(sent.data(), count, dtype, root, nullptr);

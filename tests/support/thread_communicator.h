@@ -46,6 +46,10 @@ class ThreadCommunicator final : public runtime::Communicator {
   void barrier() override { group_->meet.arrive_and_wait(); }
   void all_reduce(void*, std::int64_t, kernels::DType, runtime::ReduceOp, void*) override { refuse(); }
   void reduce_scatter(void*, const void*, std::int64_t, kernels::DType, runtime::ReduceOp, void*) override { refuse(); }
+  void all_gather_v(void*, const std::int64_t*, kernels::DType, void*) override { refuse(); }
+  void reduce_scatter_v(void*, const void*, const std::int64_t*, kernels::DType, runtime::ReduceOp, void*) override {
+    refuse();
+  }
   void all_to_all(void*, const void*, std::int64_t, kernels::DType, void*) override { refuse(); }
 
  private:
