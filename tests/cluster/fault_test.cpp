@@ -81,8 +81,8 @@ class Job {
     if (under_mpirun(1, {}).empty()) return start(ranks);
     command_ = std::make_unique<Command>(
         std::vector<std::string>{"/usr/bin/env", std::string("TRADEWIND=") + TRADEWIND_BINARY, "bash",
-                                 TRADEWIND_SOURCE_DIR "/cluster/mpirun/one-host", "-n", std::to_string(ranks), "-t", "1",
-                                 "train", (path() / "run.toml").string(), "--set",
+                                 std::string(TRADEWIND_SOURCE_DIR) + "/cluster/mpirun/one-host", "-n", std::to_string(ranks),
+                                 "-t", "1", "train", (path() / "run.toml").string(), "--set",
                                  "run.directory=" + (path() / "run").string()},
         path());
     return true;
@@ -119,7 +119,7 @@ class Job {
       for (const pid_t process : processes()) ::kill(process, SIGKILL);
       BOOST_ERROR("it did not end by itself");
     }
-    const Outcome out = command_->wait();
+    Outcome out = command_->wait();
     bool left = true;  // nothing of it may be there 5 seconds later
     for (int i = 0; i < 500 && left; ++i) {
       left = !processes().empty();
@@ -281,6 +281,15 @@ BOOST_AUTO_TEST_CASE(a_full_disk_on_one_rank_ends_the_run_with_4) {
   CHECK_HAS(outcome.errors, host());
   BOOST_TEST(job.status().at("exit_code") == 4);
   job.check_loads();
+}
+
+BOOST_AUTO_TEST_CASE(a_rank_without_the_config_ends_the_run_with_2) {
+  Job job;
+  if (!job.start(3, {}, "set -- rank \"$2\" train missing.toml")) return;
+  const Outcome outcome = job.end();
+  BOOST_TEST(outcome.code == 2, outcome);
+  CHECK_HAS(outcome.errors, "error: rank 1 (" + host() + ", pid ");
+  CHECK_HAS(outcome.errors, "missing.toml");
 }
 
 BOOST_AUTO_TEST_CASE(a_missing_file_on_one_rank_ends_the_run_with_3) {
