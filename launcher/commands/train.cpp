@@ -58,29 +58,56 @@ std::string text(const char* format, auto... values) {
   return buffer;
 }
 
+/// Leaves word of a failure in the run directory, whatever its disk still takes.
+void record_failure(const runtime::RunDirectory& directory, runtime::Log& log, ExitCode code, const std::string& what) {
+  log.note("error: " + what);
+  try {
+    const auto [step, seconds] = directory.progress();
+    directory.write_status(RunState::kFailed, step, static_cast<int>(code), seconds);
+  } catch (const Error&) {  // the first failure is the one to report
+  }
+}
+
 /// The run directory as this rank sees it: rank 0 owns it, the others write chunks of checkpoints and logs of their own there.
 struct Place {
-  std::filesystem::path path;
-  std::unique_ptr<runtime::RunDirectory> owned = nullptr;  // rank 0
-  std::int64_t fence = 0;
-  bool resumable = false;
+  /// Collective.
+  Place(RunConfig& config, bool fresh, runtime::Log& run_log, Ranks& ranks);
+
   runtime::CheckpointFolder folder() const {
     return owned ? owned->checkpoint_folder() : runtime::checkpoint_folder(path, fence);
   }
+  void record(ExitCode code, const std::string& what) const {
+    if (owned)
+      record_failure(*owned, log, code, what);
+    else
+      log.note("error: " + what);
+  }
+
+  std::filesystem::path path;
+  runtime::Log& log;
+  std::unique_ptr<runtime::RunDirectory> owned;  // rank 0
+  std::int64_t fence = 0;
+  bool resumable = false;
+
+ private:
+  struct Listening {  // to failures of other ranks; ends before what it uses goes
+    ~Listening() { ranks.on_failure(nullptr); }
+    Ranks& ranks;
+  } listening_;
 };
 
-Place open_place(RunConfig& config, bool fresh, runtime::Log& log, Ranks& ranks) {
-  Place out;
-  out.path = config.run.directory;
+Place::Place(RunConfig& config, bool fresh, runtime::Log& run_log, Ranks& ranks)
+    : path(config.run.directory), log(run_log), listening_{ranks} {
   if (ranks.rank() == 0) {
-    out.owned = std::make_unique<runtime::RunDirectory>(out.path, config.text(), fresh, log);
-    out.fence = out.owned->fence();
-    out.resumable = out.owned->resumable();
+    owned = std::make_unique<runtime::RunDirectory>(path, config.text(), fresh, log);
+    fence = owned->fence();
+    resumable = owned->resumable();
   }
-  if (ranks.alone()) return out;
-  out.fence = ranks.from_root(out.fence);
-  out.resumable = ranks.from_root(out.resumable ? 1 : 0) != 0;
-  const auto logs = out.path / "logs";
+  if (ranks.alone()) return;
+  ranks.on_failure([this](ExitCode code, const std::string& what) { record(code, what); });
+  fence = ranks.from_root(fence);
+  resumable = ranks.from_root(resumable ? 1 : 0) != 0;
+  const auto logs = path / "logs";
   std::error_code error;
   std::filesystem::create_directories(logs, error);
   if (error)
@@ -88,7 +115,6 @@ Place open_place(RunConfig& config, bool fresh, runtime::Log& log, Ranks& ranks)
                       "; every rank must be able to write the run directory");
   if (ranks.rank() != 0) log.open(logs / ("rank-" + std::to_string(ranks.rank()) + ".txt"));
   ranks.report_into(logs);
-  return out;
 }
 
 /// The one that rank 0 finds to be the newest that verifies, on every rank.
@@ -226,16 +252,6 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   return report(log, outcome, place, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()));
 }
 
-/// Leaves word of a failure in the run directory, whatever its disk still takes.
-void record_failure(const runtime::RunDirectory& directory, runtime::Log& log, ExitCode code, const std::string& what) {
-  log.note("error: " + what);
-  try {
-    const auto [step, seconds] = directory.progress();
-    directory.write_status(RunState::kFailed, step, static_cast<int>(code), seconds);
-  } catch (const Error&) {  // the first failure is the one to report
-  }
-}
-
 /// From here on a failure of any rank is known to all.
 int train_as_rank(const TrainOptions& options, const models::Registry& registry, Ranks& ranks) {
   RunConfig config = read_run_config(options.config, options.overrides, registry);
@@ -246,32 +262,24 @@ int train_as_rank(const TrainOptions& options, const models::Registry& registry,
   ranks.require_same("config", config.text());
   runtime::Log log;
   if (ranks.rank() != 0) log.keep_off_terminal();
-  const Place place = open_place(config, options.fresh, log, ranks);
+  const Place place(config, options.fresh, log, ranks);
   if (place.owned) place.owned->write_environment(runtime::describe_environment(*context));
   for (const auto& note : notes) log.info(note);
   for (const auto& note : ranks.crowded(context->threads())) log.info(note);
   if (!ranks.alone()) log.info(std::to_string(ranks.size()) + " ranks, this is rank " + std::to_string(ranks.rank()));
-  const auto record = [&](ExitCode code, const std::string& what) {
-    if (place.owned)
-      record_failure(*place.owned, log, code, what);
-    else
-      log.note("error: " + what);
-  };
-  ranks.on_failure(record);  // of another rank
   try {
     const int code = train_in(config, place, log, *context, ranks);
     ranks.finish();
-    ranks.on_failure(nullptr);
     return code;
   } catch (const std::exception& e) {
-    ranks.on_failure(nullptr);
+    ranks.on_failure(nullptr);  // this one is told here
     const auto* error = dynamic_cast<const Error*>(&e);
     if (error != nullptr)
-      record(error->code(), e.what());
+      place.record(error->code(), e.what());
     else if (dynamic_cast<const std::bad_alloc*>(&e) != nullptr)
-      record(ExitCode::kDevice, "out of memory");
+      place.record(ExitCode::kDevice, "out of memory");
     else
-      record(ExitCode::kInternal, e.what());
+      place.record(ExitCode::kInternal, e.what());
     throw;
   }
 }
