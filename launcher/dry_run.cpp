@@ -3,6 +3,7 @@
 #include <langinfo.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <clocale>
 #include <cstdio>
 #include <functional>
@@ -10,6 +11,7 @@
 
 #include "kernels/base/isa.h"
 #include "launcher/run_config.h"
+#include "runtime/comm/mpi.h"
 
 namespace tradewind::launcher {
 
@@ -75,16 +77,27 @@ struct Plan {
   /// The tokenizer's vocabulary, or what the config says.
   std::int64_t vocabulary() const { return corpus ? corpus->tokenizer->vocabulary_size() : 0; }
   double parameters() const { return static_cast<double>(task->parameters().parameter_count()); }
-  std::int64_t micro_batch() const { return config.train.micro_batch > 0 ? config.train.micro_batch : config.train.batch; }
-  double state_bytes() const { return parameters() * 4 * (config.optimizer.name == "sgd" ? 2 : 3); }  // what a checkpoint holds
+  int ranks = 1;
+  std::int64_t share() const { return (config.train.batch + ranks - 1) / ranks; }  // of a step's samples, on the busiest rank
+  std::int64_t micro_batch() const {
+    return config.train.micro_batch > 0 ? std::min(config.train.micro_batch, share()) : share();
+  }
+  int states() const { return config.optimizer.name == "sgd" ? 1 : 2; }
+  double state_bytes() const { return parameters() * 4 * (1 + states()); }  // what a checkpoint holds
+  /// Parameters, gradients, optimiser. ZeRO keeps a share of the states and of the reduced gradients.
+  double fixed_bytes() const {
+    if (config.train.zero == 0 || ranks == 1) return state_bytes() + parameters() * 4;
+    return parameters() * 4 * (2 + static_cast<double>(states() + 1) / ranks);
+  }
 };
 
 std::string check_memory(const Plan& plan) {
-  const double fixed = plan.state_bytes() + plan.parameters() * 4;  // and the gradients
+  const double fixed = plan.fixed_bytes();
   const double activations = static_cast<double>(plan.task->cost().activation_bytes_per_sample * plan.micro_batch());
   const double available = static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   const std::string found = "about " + mebibytes(fixed + activations) + ": " + mebibytes(fixed) +
-                            " parameters, gradients, optimiser; " + mebibytes(activations) + " activations";
+                            " parameters, gradients, optimiser; " + mebibytes(activations) + " activations" +
+                            (plan.ranks > 1 ? "; each rank" : "");
   if (fixed + activations > available)
     throw DeviceError(found + "; only " + mebibytes(available) + " are free: lower train.micro_batch");
   return found;
@@ -106,8 +119,11 @@ std::string check_disk(const Plan& plan) {
 }  // namespace
 
 int dry_run(const fs::path& file, const std::vector<std::string>& overrides, const models::Registry& registry) {
+  const auto [rank, ranks] = runtime::launched_rank();
+  if (rank != 0) return 0;  // rank 0 speaks for all
   Checklist list;
   Plan plan;
+  plan.ranks = ranks;
   const bool configured = list.run("config", [&] {
     plan.config = read_run_config(file, overrides, registry);
     return file.string() + ", model " + plan.config.model_name;
@@ -139,6 +155,14 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
   } else {
     for (const char* name : {"FLOPs", "memory", "disk"}) list.skip(name, "no model");
   }
+  if (ranks > 1)
+    list.run("ranks", [&] {
+      if (c.train.batch < ranks)
+        throw ConfigError("train.batch = " + std::to_string(c.train.batch) + " leaves some of " + std::to_string(ranks) +
+                          " ranks without a sample");
+      return std::to_string(ranks) + ", each up to " + std::to_string(plan.share()) + " of a step's " +
+             std::to_string(c.train.batch) + " samples";
+    });
   list.run("threads", [&] {
     std::vector<std::string> notes;
     const auto context = make_context(c, notes);

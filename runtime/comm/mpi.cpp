@@ -244,6 +244,15 @@ bool launched_as_rank() {
   return std::getenv("PMIX_RANK") != nullptr && number_above("SLURM_NTASKS", 1);
 }
 
+LaunchedRank launched_rank() {
+  if (!launched_as_rank()) return {};
+  const auto number = [](const char* name, const char* else_name) {
+    const char* text = std::getenv(name);
+    return std::atoi(text != nullptr ? text : std::getenv(else_name));
+  };
+  return {number("OMPI_COMM_WORLD_RANK", "PMIX_RANK"), number("OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS")};
+}
+
 void start_mpi() {
   int provided = MPI_THREAD_SINGLE;
   if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS || provided < MPI_THREAD_FUNNELED)

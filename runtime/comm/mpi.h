@@ -16,6 +16,12 @@ namespace tradewind::runtime {
 /// program that is started by itself never touches MPI, whose start costs a tenth of a second and a network.
 bool launched_as_rank();
 
+/// As the launcher says, without MPI: this rank and how many there are; 0 of 1 for a program that is started by itself.
+struct LaunchedRank {
+  int rank = 0, size = 1;
+};
+LaunchedRank launched_rank();
+
 /// Initialises MPI. Throws CommError.
 void start_mpi();
 /// Collective. Nothing of MPI may be used after it.

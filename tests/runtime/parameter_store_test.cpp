@@ -1,5 +1,10 @@
 #include "runtime/parallel/parameter_store.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/comm/odd_ones.h"
+#include "runtime/optim/optimizer.h"
 #include "tests/support/oracle.h"
 
 namespace tradewind::tests {
@@ -7,7 +12,12 @@ namespace {
 
 using runtime::Context;
 using runtime::Init;
+using runtime::odd_ones;
+using runtime::Optimizer;
+using runtime::OptimizerConfig;
 using runtime::ParameterStore;
+using runtime::Shard;
+using runtime::typical_rank;
 
 void register_blocks(ParameterStore& store) {
   store.add("embedding.weight", {10, 7}, Init::normal(0.5F), true);
@@ -91,6 +101,97 @@ BOOST_AUTO_TEST_CASE(only_touched_parameters_are_updated_and_the_first_touch_ass
   }
   store.begin_step();
   BOOST_CHECK(weight.touch() == kernels::Write::kAssign);
+}
+
+BOOST_AUTO_TEST_CASE(shards_update_what_the_whole_optimizer_does_with_a_share_of_its_memory) {
+  for (const std::string name : {"adamw", "sgd"})
+    for (const int size : {2, 3, 4}) {
+      OptimizerConfig config;
+      config.name = name;
+      const auto make = [](ParameterStore& store, Context& context) {
+        for (int b = 0; b < 3; ++b) {
+          store.begin_block();
+          const std::string block = "blocks." + std::to_string(b);
+          store.add(block + ".weight", {301, 97}, Init::normal(1), true);
+          store.add(block + ".bias", {97}, Init::normal(1), false);
+        }
+        store.allocate(context, 4096);
+        store.begin_step();
+        float x = 0;
+        for (const auto& p : store.parameters()) {
+          if (p->name() == "blocks.1.bias") continue;  // not used in this step
+          p->touch();
+          for (float& g : p->gradient().span<float>()) g = std::sin(x += 0.1F);
+        }
+        store.finish_gradients();
+        context.step_state().step = 1;
+        context.step_state().learning_rate = 0.1F;
+        context.step_state().gradient_scale = 0.5F;
+      };
+      Context context({}, 1, 1);
+      ParameterStore whole;
+      make(whole, context);
+      const auto before_whole = context.allocator().bytes_in_use();
+      Optimizer all(config, whole, context);
+      const auto whole_bytes = context.allocator().bytes_in_use() - before_whole;
+      all.update(context);
+      for (int rank = 0; rank < size; ++rank) {
+        Context own({}, 1, 1);
+        ParameterStore store;
+        make(store, own);
+        const auto before = own.allocator().bytes_in_use();
+        Optimizer part(config, store, own, Shard::of(store, rank, size));
+        const auto bytes = own.allocator().bytes_in_use() - before;
+        const std::size_t states = part.states().size();
+        // States and the buffer for reduced gradients, each 1 / size and the rounding of three buckets to 64 bytes.
+        const double share =
+            static_cast<double>(whole_bytes) / size * static_cast<double>(states + 1) / static_cast<double>(states);
+        BOOST_CHECK_SMALL(static_cast<double>(bytes) / share - 1, 0.05);
+        for (const Shard::Part& p : part.shard().parts())
+          std::copy_n(store.gradients().data<float>() + p.range.begin, p.range.end - p.range.begin,
+                      part.gradients().data<float>() + p.at);
+        part.update(own);
+        for (const Shard::Part& p : part.shard().parts())
+          for (std::int64_t i = p.range.begin; i < p.range.end; ++i) {
+            if (store.values().data<float>()[i] != whole.values().data<float>()[i])
+              BOOST_FAIL(name << ", rank " << rank << " of " << size << ": element " << i);
+            for (const auto& [state, values] : part.states())
+              if (values.data<float>()[p.at + i - p.range.begin] != all.states().at(state).data<float>()[i])
+                BOOST_FAIL(name << ", rank " << rank << " of " << size << ": " << state << " of element " << i);
+          }
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(what_another_rank_used_is_updated_here_too) {
+  Context context({}, 1, 1);
+  ParameterStore store;
+  register_blocks(store);
+  store.allocate(context);
+  store.begin_step();
+  store.find("blocks.0.bias")->touch();
+  std::vector<double> uses(store.parameters().size(), -1);
+  store.add_uses(uses.data());
+  double sum = 0;
+  for (std::size_t i = 0; i < uses.size(); ++i) {
+    BOOST_CHECK_EQUAL(uses[i], store.parameters()[i]->name() == "blocks.0.bias" ? 1 : 0);
+    sum += uses[i];
+    if (store.parameters()[i]->name() == "blocks.1.bias") uses[i] += 1;  // by the other
+  }
+  BOOST_CHECK_EQUAL(sum, 1);
+  store.take_uses(uses.data());
+  std::int64_t elements = 0;
+  for (const auto& s : store.segments(0.1F)) elements += s.end - s.begin;
+  BOOST_CHECK_EQUAL(elements,
+                    store.find("blocks.0.bias")->shape().elements() + store.find("blocks.1.bias")->shape().elements());
+}
+
+BOOST_AUTO_TEST_CASE(the_odd_one_is_of_the_minority_and_not_rank_0_where_there_is_none) {
+  BOOST_CHECK(odd_ones({7, 7, 7}).empty());
+  BOOST_CHECK(odd_ones({7, 8, 8}) == std::vector<int>{0});
+  BOOST_CHECK(odd_ones({7, 8, 7, 9}) == (std::vector<int>{1, 3}));
+  BOOST_CHECK(odd_ones({7, 8}) == std::vector<int>{1});
+  BOOST_CHECK_EQUAL(typical_rank({7, 8, 8}), 1);
 }
 
 BOOST_AUTO_TEST_CASE(a_name_can_be_taken_once) {
