@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <mutex>
 #include <new>
 
 #include "kernels/base/isa.h"
@@ -76,7 +77,9 @@ struct Place {
   runtime::CheckpointFolder folder() const {
     return owned ? owned->checkpoint_folder() : runtime::checkpoint_folder(path, fence);
   }
+  /// From any thread: where all ranks fail at once, the side channel and this rank both know, and whoever comes first ends it.
   void record(ExitCode code, const std::string& what) const {
+    const std::lock_guard lock(recording_);
     if (owned)
       record_failure(*owned, log, code, what);
     else
@@ -90,6 +93,7 @@ struct Place {
   bool resumable = false;
 
  private:
+  mutable std::mutex recording_;
   struct Listening {  // to failures of other ranks; ends before what it uses goes
     ~Listening() { ranks.on_failure(nullptr); }
     Ranks& ranks;
@@ -272,7 +276,6 @@ int train_as_rank(const TrainOptions& options, const models::Registry& registry,
     ranks.finish();
     return code;
   } catch (const std::exception& e) {
-    ranks.on_failure(nullptr);  // this one is told here
     const auto* error = dynamic_cast<const Error*>(&e);
     if (error != nullptr)
       place.record(error->code(), e.what());
