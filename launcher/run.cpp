@@ -29,8 +29,11 @@ const std::vector<Verb>& verbs() {
       {"generate", "text from a trained model", run_generate},
       {"export", "a trained model as one HDF5 file", run_export},
       {"verify", "whether a run's checkpoints are as they were written", run_verify},
+      {"inspect", "what a config, a run, a checkpoint or an HDF5 file holds", run_inspect},
+      {"compare", "what sets runs apart: configs, results, curves", run_compare},
       {"config", "explain the keys of a config file", run_config},
       {"demo-text", "write product copy to try training on", run_demo_text},
+      {"env", "what a bug report needs", run_env},
   };
   return all;
 }

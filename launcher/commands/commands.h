@@ -13,5 +13,8 @@ int run_export(const Arguments& arguments, const models::Registry& registry);
 int run_verify(const Arguments& arguments, const models::Registry& registry);
 int run_config(const Arguments& arguments, const models::Registry& registry);
 int run_demo_text(const Arguments& arguments, const models::Registry& registry);
+int run_inspect(const Arguments& arguments, const models::Registry& registry);
+int run_compare(const Arguments& arguments, const models::Registry& registry);
+int run_env(const Arguments& arguments, const models::Registry& registry);
 
 }  // namespace tradewind::launcher

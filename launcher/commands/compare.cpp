@@ -1,0 +1,171 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "launcher/command_line.h"
+#include "launcher/commands/commands.h"
+#include "runtime/config/config.h"
+#include "runtime/train/run_record.h"
+
+namespace tradewind::launcher {
+namespace {
+
+using nlohmann::ordered_json;
+using runtime::RunRecord;
+
+const char* const kHelp = R"(What sets runs apart: their configs, their results, their curves.
+
+usage: tradewind compare RUN RUN... [--json]
+
+  RUN     a run directory; the first is the one that the others are held against
+  --json  print one JSON object, without the curves
+
+The curves are of the validation loss where every run has at least two
+evaluations, else of the training loss, smoothed.
+
+examples:
+  tradewind compare runs/a runs/b
+  tradewind compare runs/a runs/b runs/c --json
+)";
+
+struct Point {
+  double step, loss;
+};
+
+/// Means over parts of the run, as many as the plot is wide.
+std::vector<Point> training_curve(const RunRecord& run, std::size_t points) {
+  std::vector<Point> out;
+  const std::size_t n = run.steps.size(), parts = std::min(n, points);
+  for (std::size_t p = 0; p < parts; ++p) {
+    Point mean{0, 0};
+    const std::size_t begin = n * p / parts, end = n * (p + 1) / parts;
+    for (std::size_t i = begin; i < end; ++i) {
+      mean.step += static_cast<double>(run.steps[i].step);
+      mean.loss += run.steps[i].loss;
+    }
+    out.push_back({mean.step / static_cast<double>(end - begin), mean.loss / static_cast<double>(end - begin)});
+  }
+  return out;
+}
+
+/// 72 columns by 16 rows of letters, one a run.
+void print_curves(const std::vector<RunRecord>& runs) {
+  constexpr std::size_t kWidth = 68, kHeight = 16;
+  const bool validation = std::ranges::all_of(runs, [](const RunRecord& r) { return r.evaluations.size() > 1; });
+  std::vector<std::vector<Point>> curves;
+  double steps = 1, low = INFINITY, high = -INFINITY;
+  for (const RunRecord& run : runs) {
+    std::vector<Point> curve = validation ? std::vector<Point>() : training_curve(run, kWidth);
+    if (validation)
+      for (const auto& e : run.evaluations) curve.push_back({static_cast<double>(e.step), e.loss});
+    std::erase_if(curve, [](const Point& p) { return !std::isfinite(p.loss); });
+    for (const Point& p : curve) {
+      steps = std::max(steps, p.step);
+      low = std::min(low, p.loss);
+      high = std::max(high, p.loss);
+    }
+    curves.push_back(std::move(curve));
+  }
+  if (!(low < high)) return;
+  std::vector<std::string> rows(kHeight, std::string(kWidth, ' '));
+  for (std::size_t r = 0; r < curves.size(); ++r)
+    for (const Point& p : curves[r]) {
+      const auto column = static_cast<std::size_t>(std::lround(p.step / steps * (kWidth - 1)));
+      const auto row = static_cast<std::size_t>(std::lround((high - p.loss) / (high - low) * (kHeight - 1)));
+      char& cell = rows[row][column];
+      cell = cell == ' ' || cell == static_cast<char>('A' + r % 26) ? static_cast<char>('A' + r % 26) : '*';
+    }
+  std::printf("\n%s loss (* where runs meet)\n", validation ? "validation" : "training");
+  for (std::size_t i = 0; i < kHeight; ++i) {
+    if (i % 5 == 0)
+      std::printf("%8.3f |%s\n", high - (high - low) * static_cast<double>(i) / (kHeight - 1), rows[i].c_str());
+    else
+      std::printf("%8s |%s\n", "", rows[i].c_str());
+  }
+  std::printf("%8s +%s\n%8s  1%*.0f steps\n", "", std::string(kWidth, '-').c_str(), "", static_cast<int>(kWidth) - 7, steps);
+}
+
+ordered_json number(double x) { return std::isfinite(x) ? ordered_json(x) : ordered_json(nullptr); }
+
+ordered_json summary(const RunRecord& run) {
+  const auto* best = run.best();
+  return {{"run", run.path.string()},
+          {"state", run.state},
+          {"steps", run.steps.empty() ? 0 : run.steps.back().step},
+          {"training_loss", number(run.last_loss())},
+          {"validation_loss", run.evaluations.empty() ? ordered_json(nullptr) : number(run.evaluations.back().loss)},
+          {"best_validation_loss", best == nullptr ? ordered_json(nullptr) : number(best->loss)},
+          {"best_step", best == nullptr ? ordered_json(nullptr) : ordered_json(best->step)},
+          {"rate", run.median_rate()},
+          {"rate_unit", run.unit},
+          {"seconds", run.steps.empty() ? 0.0 : run.steps.back().seconds},
+          {"problems", run.problems}};
+}
+
+std::string cell(const ordered_json& value, const char* format) {
+  if (value.is_null()) return "-";
+  char out[32];
+  std::snprintf(out, sizeof out, format, value.get<double>());
+  return out;
+}
+
+void print_table(const std::vector<ordered_json>& rows) {
+  std::printf("%-3s %8s %9s %11s %9s %9s %10s %8s\n", "", "steps", "training", "validation", "best", "at step", "rate",
+              "seconds");
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    const auto& s = rows[r];
+    std::printf("%c   %8s %9s %11s %9s %9s %10s %8s\n", static_cast<char>('A' + r % 26), cell(s["steps"], "%.0f").c_str(),
+                cell(s["training_loss"], "%.4f").c_str(), cell(s["validation_loss"], "%.4f").c_str(),
+                cell(s["best_validation_loss"], "%.4f").c_str(), cell(s["best_step"], "%.0f").c_str(),
+                cell(s["rate"], "%.0f").c_str(), cell(s["seconds"], "%.0f").c_str());
+  }
+}
+
+}  // namespace
+
+int run_compare(const Arguments& arguments, const models::Registry&) {
+  CommandLine line("compare", kHelp);
+  std::string first;
+  std::vector<std::string> others;
+  bool json = false;
+  line.positional("RUN", first);
+  line.positionals("RUNS", others);
+  line.flag("--json", json);
+  line.parse(arguments, 1);
+  if (others.empty()) line.complain("a second RUN is missing");
+  std::vector<RunRecord> runs{runtime::read_run(first)};
+  for (const std::string& path : others) runs.push_back(runtime::read_run(path));
+
+  std::vector<ordered_json> rows;
+  for (const RunRecord& run : runs) rows.push_back(summary(run));
+  ordered_json differences = ordered_json::array();
+  for (std::size_t r = 1; r < runs.size(); ++r)
+    for (const auto& d : runtime::compare_configs(runs[0].config, runs[r].config, (runs[r].path / "config.toml").string()))
+      if (d.key != "run.directory")
+        differences.push_back({{"key", d.key}, {"run", runs[r].path.string()}, {"first", d.before}, {"here", d.after}});
+  if (json) {
+    const ordered_json out = {{"runs", rows}, {"config_differences", differences}};
+    std::printf("%s\n", out.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    return 0;
+  }
+  for (std::size_t r = 0; r < runs.size(); ++r) {
+    std::printf("%c   %s, %s\n", static_cast<char>('A' + r % 26), runs[r].path.c_str(), runs[r].state.c_str());
+    for (const std::string& problem : runs[r].problems) std::printf("    %s\n", problem.c_str());
+  }
+  std::printf("\nconfig");
+  if (differences.empty()) std::printf(": the same\n");
+  if (!differences.empty()) std::printf("\n");
+  for (const auto& d : differences) {
+    std::size_t r = 1;
+    while (runs[r].path.string() != d["run"].get<std::string>()) ++r;
+    std::printf("  %-28s A: %s, %c: %s\n", d["key"].get<std::string>().c_str(), d["first"].get<std::string>().c_str(),
+                static_cast<char>('A' + r % 26), d["here"].get<std::string>().c_str());
+  }
+  std::printf("\n");
+  print_table(rows);
+  print_curves(runs);
+  return 0;
+}
+
+}  // namespace tradewind::launcher

@@ -1,0 +1,123 @@
+#include "runtime/train/run_record.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "kernels/base/error.h"
+#include "runtime/core/environment.h"
+
+namespace tradewind::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+
+double number_or_nan(const nlohmann::json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
+
+void read_status(RunRecord& run) {
+  std::ifstream in(run.path / "status.json", std::ios::binary);
+  const auto status = nlohmann::json::parse(in, nullptr, false);
+  if (!status.is_object()) {
+    run.state = "unknown";
+    run.problems.push_back("status.json is missing or no JSON");
+    return;
+  }
+  constexpr int kFormat = 1;
+  if (const auto format = status.find("format"); format != status.end() && format->is_number_integer() && *format > kFormat)
+    throw ConfigError(run.path.string() + " is a run of a newer version of Tradewind (format " + format->dump() +
+                      "); this is version " + version() + ". Update to read it");
+  run.state = status.value("state", std::string("unknown"));
+  run.version = status.value("version", std::string());
+  run.step = status.value("step", std::int64_t{0});
+  run.exit_code = status.value("exit_code", 0);
+  run.seconds = status.value("seconds", 0.0);
+}
+
+void read_metrics(RunRecord& run) {
+  std::ifstream in(run.path / "metrics.jsonl", std::ios::binary);
+  if (!in) {
+    run.problems.push_back("there is no metrics.jsonl");
+    return;
+  }
+  std::int64_t number = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    const auto object = nlohmann::json::parse(line, nullptr, false);
+    if (!object.is_object() || !object.contains("step") || !object["step"].is_number_integer()) {
+      // A run at work, or one that was killed, may be within its last line.
+      if (!in.eof()) run.problems.push_back("metrics.jsonl, line " + std::to_string(number) + ": no JSON object with a step");
+      continue;
+    }
+    const auto step = object["step"].get<std::int64_t>();
+    if (object.contains("validation_loss")) {
+      run.evaluations.push_back({.step = step,
+                                 .loss = number_or_nan(object, "validation_loss"),
+                                 .perplexity = number_or_nan(object, "perplexity"),
+                                 .bits_per_byte = number_or_nan(object, "bits_per_byte")});
+    } else if (object.contains("loss")) {
+      const bool samples = object.contains("samples_per_second");
+      run.unit = samples ? "samples/s" : "tokens/s";
+      run.steps.push_back({.step = step,
+                           .loss = number_or_nan(object, "loss"),
+                           .rate = number_or_nan(object, samples ? "samples_per_second" : "tokens_per_second"),
+                           .learning_rate = number_or_nan(object, "learning_rate"),
+                           .gradient_norm = number_or_nan(object, "gradient_norm"),
+                           .seconds = number_or_nan(object, "seconds")});
+    }
+  }
+  if (in.bad()) run.problems.push_back("metrics.jsonl cannot be read to its end");
+}
+
+}  // namespace
+
+double RunRecord::median_rate() const {
+  std::vector<double> rates;
+  for (std::size_t i = std::min<std::size_t>(3, steps.size() > 3 ? 3 : 0); i < steps.size(); ++i)
+    if (std::isfinite(steps[i].rate)) rates.push_back(steps[i].rate);
+  if (rates.empty()) return 0;
+  const auto middle = rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2);
+  std::nth_element(rates.begin(), middle, rates.end());
+  return *middle;
+}
+
+double RunRecord::last_loss(std::size_t count) const {
+  const std::size_t n = std::min(count, steps.size());
+  if (n == 0) return std::numeric_limits<double>::quiet_NaN();
+  double sum = 0;
+  for (std::size_t i = steps.size() - n; i < steps.size(); ++i) sum += steps[i].loss;
+  return sum / static_cast<double>(n);
+}
+
+const RunRecord::Evaluated* RunRecord::best() const {
+  const Evaluated* out = nullptr;
+  for (const Evaluated& e : evaluations)
+    if (std::isfinite(e.loss) && (out == nullptr || e.loss < out->loss)) out = &e;
+  return out;
+}
+
+RunRecord read_run(const fs::path& path) {
+  std::error_code error;
+  if (!fs::exists(path, error))
+    throw ConfigError(path.string() + (error ? ": " + error.message() : " does not exist") + "; give a run directory");
+  std::ifstream config(path / "config.toml", std::ios::binary);
+  if (!fs::is_directory(path, error) || !config)
+    throw ConfigError(path.string() +
+                      " is no run directory that can be read (it has no config.toml); runs are in runs/ unless " +
+                      "run.directory says otherwise");
+  RunRecord run;
+  run.path = path;
+  std::ostringstream text;
+  text << config.rdbuf();
+  run.config = text.str();
+  read_status(run);
+  read_metrics(run);
+  return run;
+}
+
+}  // namespace tradewind::runtime

@@ -1,0 +1,44 @@
+// What a run directory says of its run, read without owning it: while it works, after it, or after it was killed.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace tradewind::runtime {
+
+struct RunRecord {
+  struct Step {
+    std::int64_t step;
+    double loss, rate, learning_rate, gradient_norm, seconds;  // rate: tokens or samples a second; seconds: since the start
+  };
+  struct Evaluated {
+    std::int64_t step;
+    double loss, perplexity, bits_per_byte;  // NaN where the line lacks it
+  };
+
+  std::filesystem::path path;
+  std::string state;    // "running", "stopped", "finished", "failed", or "unknown" where status.json cannot be read
+  std::string version;  // of the program that wrote it last; "" where unknown
+  std::int64_t step = 0;
+  int exit_code = 0;
+  double seconds = 0;
+  std::string config;  // the resolved config as TOML
+  std::string unit;    // "tokens/s" or "samples/s"
+  std::vector<Step> steps;
+  std::vector<Evaluated> evaluations;
+  std::vector<std::string> problems;  // lines that say nothing, files that are missing: what a report must not hide
+
+  /// Middle one of the steps' rates, without the first three, which fill caches; 0 where there is none.
+  double median_rate() const;
+  /// Mean of the last `count` training losses; NaN where there is none.
+  double last_loss(std::size_t count = 50) const;
+  /// The evaluation with the lowest loss, or null.
+  const Evaluated* best() const;
+};
+
+/// Throws ConfigError where `path` is no run directory, or one of a newer format.
+RunRecord read_run(const std::filesystem::path& path);
+
+}  // namespace tradewind::runtime
