@@ -6,83 +6,27 @@
 
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/manifest.h"
-#include "tests/support/command.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_run.h"
 
 namespace tradewind::tests {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kConfig = R"([run]
-directory = "run"
-[data]
-path = "text.txt"
-[model]
-name = "gpt"
-layers = 1
-heads = 2
-channels = 16
-context = 16
-[train]
-steps = 12
-batch = 4
-[evaluate]
-every = 3
-[checkpoint]
-every = 5
-keep_last = 3
-[runtime]
-threads = 1
-)";
-
-/// A finished run; every test changes a copy.
-class Shop {
+class Shop : public TinyRun {
  public:
-  Shop() {
-    ::setenv("GOMP_SPINCOUNT", "1000", 0);
-    scratch_.write("tiny.toml", kConfig);
-    std::string text;
-    for (int i = 0; i < 100; ++i) text += "A soft towel of linen, number " + std::to_string(i) + ".\n";
-    scratch_.write("text.txt", text);
-    const Outcome outcome = tradewind({"train", "tiny.toml"});
-    BOOST_REQUIRE_MESSAGE(outcome.code == 0, outcome);
-    fs::rename(run(), scratch_.path() / "kept");
-    again();
-  }
-  fs::path run() const { return scratch_.path() / "run"; }
-  fs::path checkpoint(const std::string& step) const { return run() / "checkpoints" / ("step-000000" + step); }
-  void again() const {
-    fs::remove_all(run());
-    fs::copy(scratch_.path() / "kept", run(), fs::copy_options::recursive);
-  }
-  Outcome tradewind(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), TRADEWIND_BINARY);
-    return Command(arguments, scratch_.path()).wait();
-  }
+  Shop() : TinyRun(TRADEWIND_BINARY) {}
   nlohmann::json json(const std::string& path, int code) const {
     const Outcome outcome = tradewind({"verify", path, "--json"});
     BOOST_REQUIRE_MESSAGE(outcome.code == code, outcome);
     return nlohmann::json::parse(outcome.output);
   }
-
- private:
-  TemporaryFolder scratch_;
 };
 
 const Shop& shop() {
   static const Shop one;
   one.again();
   return one;
-}
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-void flip(const fs::path& file) {
-  std::string bytes = text_of(file);
-  BOOST_REQUIRE(!bytes.empty());
-  bytes[bytes.size() / 2] ^= 0x10;
-  std::ofstream(file, std::ios::binary) << bytes;
 }
 
 }  // namespace
