@@ -40,7 +40,8 @@ struct Fault {
 };
 
 std::vector<std::string> with_fault(const std::vector<std::string>& command, const Fault& fault, const fs::path& count = {}) {
-  std::vector<std::string> out = {"/usr/bin/env", "LD_PRELOAD=" TRADEWIND_FAULT_LIBRARY, "TRADEWIND_FAULT_IN=" + fault.in,
+  const std::string library = TRADEWIND_FAULT_LIBRARY;
+  std::vector<std::string> out = {"/usr/bin/env", "LD_PRELOAD=" + library, "TRADEWIND_FAULT_IN=" + fault.in,
                                   "TRADEWIND_FAULT_MODE=" + fault.mode, "TRADEWIND_FAULT_AT=" + std::to_string(fault.at)};
   if (!count.empty()) out.push_back("TRADEWIND_FAULT_COUNT=" + count.string());
   out.insert(out.end(), command.begin(), command.end());

@@ -24,9 +24,9 @@ class Shop : public TinyRun {
 };
 
 const Shop& shop() {
-  static const Shop one;
-  one.again();
-  return one;
+  static const Shop kShop;
+  kShop.again();
+  return kShop;
 }
 
 }  // namespace

@@ -255,7 +255,7 @@ BOOST_AUTO_TEST_CASE(a_flipped_byte_or_a_lost_file_of_any_rank_is_noticed) {
   };
   std::mt19937 random(3);
   for (const auto& entry : fs::directory_iterator(folder.step("00000010"))) {
-    const fs::path file = entry.path(), aside = folder.path / "aside";
+    const fs::path &file = entry.path(), aside = folder.path / "aside";
     const std::string original = text_of(file);
     for (int i = 0; i < 500; ++i) {
       const std::size_t at = random() % original.size();

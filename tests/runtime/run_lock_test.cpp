@@ -201,6 +201,7 @@ BOOST_AUTO_TEST_CASE(one_of_many_newcomers_wins) {
   put_lock(folder.path(), "lock-00000007", other_host());
   make_old(folder.path() / "lock-00000007", 10min);
   std::vector<pid_t> children;
+  children.reserve(8);
   for (int i = 0; i < 8; ++i)
     children.push_back(in_process([&] {
       const RunLock lock(folder.path(), kShort, nullptr);
