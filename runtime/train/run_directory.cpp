@@ -87,6 +87,11 @@ void remove_run(const fs::path& directory) {
     std::error_code failed;
     if (name.starts_with("step-") || name.starts_with(".")) fs::remove_all(at->path(), failed);
   }
+  for (fs::directory_iterator at(directory / "logs", ignored), end; !ignored && at != end; at.increment(ignored)) {
+    const std::string name = at->path().filename().string();
+    std::error_code failed;
+    if (name.starts_with("rank-") || name.starts_with("failure-rank-")) fs::remove(at->path(), failed);
+  }
   for (const char* name : kMoved) fs::remove(directory / name, ignored);
 }
 

@@ -236,6 +236,17 @@ BOOST_AUTO_TEST_CASE(killed_at_any_moment_it_ends_with_the_same_bits) {
   BOOST_TEST(kills == 20);
 }
 
+BOOST_AUTO_TEST_CASE(a_run_can_be_begun_anew_again_and_again) {
+  if (!mpirun_is_here()) return;
+  const Runs runs;
+  for (int i = 0; i < 3; ++i) {
+    auto command = runs.command(2, "anew", {"train.steps=2"});
+    command.emplace_back("--fresh");
+    const Outcome outcome = Command(command, runs.path(".")).wait();
+    BOOST_TEST(outcome.code == 0, outcome);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(the_ranks_exchange_their_gradients_in_every_step) {
   if (!mpirun_is_here()) return;
   const Runs runs;
