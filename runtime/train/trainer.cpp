@@ -1,7 +1,9 @@
 #include "runtime/train/trainer.h"
 
+#include <unistd.h>
 #include <xxhash.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <numeric>
@@ -262,8 +264,13 @@ void Trainer::check_parameters() {
   communicator_.all_gather(all.data(), &own, 1, DType::kUInt64, nullptr);
   const std::vector<int> odd = odd_ones(all);
   if (odd.empty()) return;
+  constexpr std::int64_t kName = 64;
+  std::array<char, kName> name{};
+  gethostname(name.data(), kName - 1);
+  std::vector<char> hosts(static_cast<std::size_t>(size * kName));
+  communicator_.all_gather(hosts.data(), name.data(), kName, DType::kUInt8, nullptr);
   std::string ranks;
-  for (const int r : odd) ranks += (ranks.empty() ? "" : ", ") + std::to_string(r);
+  for (const int r : odd) ranks += (ranks.empty() ? "" : ", ") + std::to_string(r) + " (" + (hosts.data() + r * kName) + ")";
   throw CommError(
       "step " + std::to_string(step_) + ": the parameters of rank " + ranks +
       " are not those of the others: a fault of memory, or of a library that ranks do not share. Check the machines "

@@ -325,13 +325,31 @@ BOOST_AUTO_TEST_CASE(a_rank_that_skips_one_all_reduce_cannot_go_on) {
   for (const char* which : {"21", "22", "23"}) {  // of step 7: counts, gradients, loss
     Job job;
     if (!job.start(2, {"--set", "cluster.hang_seconds=3", "--set", "train.steps=60"},
-                   std::string("export LD_PRELOAD=" SKIP_ALL_REDUCE_LIBRARY " SKIP_ALL_REDUCE=") + which))
+                   std::string("export LD_PRELOAD=" MPI_FAULT_LIBRARY " SKIP_ALL_REDUCE=") + which))
       return;
     const Outcome outcome = job.end();
     // Open MPI reports a truncated message, hangs, or crashes over sizes that do not fit; whichever it is, the run is over.
     BOOST_TEST((outcome.code != 0 && outcome.code != 75), which << ": " << outcome);
     CHECK_HAS(outcome.errors, "error: ");
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_rank_with_other_parameters_is_refused_at_the_start) {
+  Job job;
+  if (!job.start(3, {}, "export LD_PRELOAD=" MPI_FAULT_LIBRARY " CORRUPT_BROADCAST=20000")) return;
+  const Outcome outcome = job.end();
+  BOOST_TEST(outcome.code == 5, outcome);
+  CHECK_HAS(outcome.errors, "step 0: the parameters of rank 1 (" + host() + ") are not those of the others");
+}
+
+BOOST_AUTO_TEST_CASE(a_rank_whose_parameters_drift_is_found_where_that_was_asked_for) {
+  Job job;  // of the gradients of step 7
+  if (!job.start(3, {"--set", "train.check_parameters_every=10"},
+                 "export LD_PRELOAD=" MPI_FAULT_LIBRARY " CORRUPT_ALL_REDUCE=7"))
+    return;
+  const Outcome outcome = job.end();
+  BOOST_TEST(outcome.code == 5, outcome);
+  CHECK_HAS(outcome.errors, "step 10: the parameters of rank 1 (" + host() + ") are not those of the others");
 }
 
 BOOST_AUTO_TEST_CASE(a_rank_with_other_data_is_refused) {
