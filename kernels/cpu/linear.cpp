@@ -2,7 +2,7 @@
 //
 // Where the weights are small beside the cache (the layers of small models, where PyTorch loses most), the right factor is
 // packed once by all threads and each takes rows of its own (kernels/cpu/packed_gemm.h); bias is added in registers, the
-// activation follows while a block of rows is in L2. dw takes the rows of x as right factor, a stretch at a time, and each
+// activation follows while a block of rows is in L2. Where there are few rows, dw takes those of x as right factor, and each
 // thread makes elements of dw (and dbias) of its own: no partial sums, the same bits whatever the threads.
 //
 // Elsewhere oneDNN multiplies, whose two-level packing wins there, and ours are the passes around it: rows are taken in chunks
@@ -11,7 +11,6 @@
 #include "kernels/cpu/linear.h"
 
 #include <algorithm>
-#include <deque>
 
 #include "kernels/base/parallel.h"
 #include "kernels/cpu/gemm.h"
@@ -136,39 +135,32 @@ void multiply_rows(float* c, std::int64_t ldc, GemmOperand a, GemmOperand b, con
   });
 }
 
-/// dw (=, +=) dy^T x, and dbias, from stretches of rows of x that all threads pack. Threads take rows of dw, and where these
-/// are few, parts of them.
+/// Rows above which multiply_weight loses: threads read what others have packed, and that no longer stays in their caches.
+constexpr std::int64_t kMostPackedRows = 2048;
+
+/// dw (=, +=) dy^T x, and dbias, from rows of x that all threads pack. Threads take rows of dw, and where these are few, parts
+/// of them.
 void multiply_weight(float* dw, float* dbias, const float* dy, const float* x, const LinearShape& s, Write write,
                      const Launch& launch) {
-  constexpr std::int64_t kStretch = 1536;
-  const std::int64_t panels = packed_panels(s.K), most = std::min(s.M, kStretch), left = left_elements(most);
+  const std::int64_t panels = packed_panels(s.K), left = left_elements(s.M);
   const std::int64_t groups = (s.N + kGrain - 1) / kGrain;
   const std::int64_t parts = std::clamp<std::int64_t>(2 * launch.threads / groups, 1, panels);
-  const ScratchArray<float> packed(launch, static_cast<std::size_t>(2 * packed_elements(most, s.K)));
+  const ScratchArray<float> packed(launch, static_cast<std::size_t>(packed_elements(s.M, s.K)));
   const ScratchArray<float> lefts(launch, static_cast<std::size_t>(launch.threads * left));
-  std::deque<WorkQueue> queues;  // one a stretch
-  for (std::int64_t m = 0; m < s.M; m += most)
-    queues.emplace_back(parts * groups, 1, parts == 1 ? kBlockRows / kGrain : 1, launch.threads);
+  const PackedFactor factor{.data = packed.get(), .K = s.M, .N = s.K};
+  WorkQueue queue(parts * groups, 1, parts == 1 ? kBlockRows / kGrain : 1, launch.threads);
   parallel_team(launch.threads, [&](int thread, int team, auto meet) {
-    for (std::int64_t m = 0, stretch = 0; m < s.M; m += most, ++stretch) {
-      const std::int64_t rows = std::min(most, s.M - m);
-      // Two buffers: a thread packs the next stretch while others still multiply this one.
-      const PackedFactor factor{.data = packed.get() + stretch % 2 * packed_elements(most, s.K), .K = rows, .N = s.K};
-      const auto [first, last] = share_of(panels, 1, thread, team);
-      pack_panels(factor, {x + m * s.ldx, s.ldx}, first, last);
-      meet();  // this stretch is packed, and the one before it has been multiplied
-      const Write how = m == 0 ? write : Write::kAccumulate;
-      WorkQueue& queue = queues[static_cast<std::size_t>(stretch)];
-      for (Share work = queue.take(); work.begin < work.end; work = queue.take()) {
-        const std::int64_t part = work.begin / groups;
-        const std::int64_t n0 = work.begin % groups * kGrain, n1 = std::min(s.N, n0 + (work.end - work.begin) * kGrain);
-        const float* dy_here = dy + m * s.ldy + n0;
-        float* sums = part == 0 && dbias != nullptr ? dbias + n0 : nullptr;
-        if (sums != nullptr && how == Write::kAssign) std::fill_n(sums, n1 - n0, 0.0F);
-        const auto [p0, p1] = share_of(panels, 1, static_cast<int>(part), static_cast<int>(parts));
-        multiply_packed(dw + n0 * s.K, s.K, {dy_here, s.ldy, true}, factor, nullptr, n1 - n0, p0, p1, how,
-                        {.data = lefts.get() + thread * left, .sums = sums});
-      }
+    const auto [first, last] = share_of(panels, 1, thread, team);
+    pack_panels(factor, {x, s.ldx}, first, last);
+    meet();
+    for (Share work = queue.take(); work.begin < work.end; work = queue.take()) {
+      const std::int64_t part = work.begin / groups;
+      const std::int64_t n0 = work.begin % groups * kGrain, n1 = std::min(s.N, n0 + (work.end - work.begin) * kGrain);
+      float* sums = part == 0 && dbias != nullptr ? dbias + n0 : nullptr;
+      if (sums != nullptr && write == Write::kAssign) std::fill_n(sums, n1 - n0, 0.0F);
+      const auto [p0, p1] = share_of(panels, 1, static_cast<int>(part), static_cast<int>(parts));
+      multiply_packed(dw + n0 * s.K, s.K, {dy + n0, s.ldy, true}, factor, nullptr, n1 - n0, p0, p1, write,
+                      {.data = lefts.get() + thread * left, .sums = sums});
     }
   });
 }
@@ -225,7 +217,7 @@ void linear_backward_input(float* dx, const float* dy, const float* w, const Lin
 
 void linear_backward_weight(float* dw, float* dbias, const float* dy, const float* x, const LinearShape& s, Write write,
                             const Launch& launch) {
-  if (pack_whole(s)) return multiply_weight(dw, dbias, dy, x, s, write, launch);
+  if (pack_whole(s) && s.M <= kMostPackedRows) return multiply_weight(dw, dbias, dy, x, s, write, launch);
   const std::int64_t own = s.N * s.K, part_rows = (s.M + launch.threads - 1) / launch.threads;
   const auto parts = part_rows == 0 ? 1 : static_cast<int>((s.M + part_rows - 1) / part_rows);
   if (parts == 1 || part_rows < kLeastPartRows || (parts - 1) * own > kPartialElements) {
