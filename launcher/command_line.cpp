@@ -16,6 +16,16 @@ void print_and_leave(const std::string& text) {
   throw Printed{};
 }
 
+std::string size_text(std::uint64_t bytes) {
+  char out[32];
+  const auto n = static_cast<double>(bytes);
+  if (bytes < 10'000'000)
+    std::snprintf(out, sizeof out, "%.1f kB", n / 1e3);
+  else
+    std::snprintf(out, sizeof out, n < 1e10 ? "%.1f MB" : "%.1f GB", n / (n < 1e10 ? 1e6 : 1e9));
+  return out;
+}
+
 struct CommandLine::State {
   std::string verb;
   const char* help;

@@ -16,6 +16,9 @@ struct Printed {};
 /// Prints `text` to standard output and throws Printed.
 [[noreturn]] void print_and_leave(const std::string& text);
 
+/// "9.7 MB", in powers of ten: for a person.
+std::string size_text(std::uint64_t bytes);
+
 /// CLI11 splits and converts; help and complaints are ours (its help knows no line width). Declare what the verb takes, bound
 /// to variables that hold the defaults, then parse.
 class CommandLine {

@@ -108,24 +108,11 @@ bool is_hdf5(const fs::path& path) {
   return std::equal(head, head + 8, "\x89HDF\r\n\x1a\n");
 }
 
-std::string size_text(const ordered_json& bytes) {
-  char out[32];
-  const auto n = bytes.get<double>();
-  std::snprintf(out, sizeof out,
-                n < 1e6   ? "%.1f kB"
-                : n < 1e9 ? "%.1f MB"
-                          : "%.2f GB",
-                n / (n < 1e6   ? 1e3
-                     : n < 1e9 ? 1e6
-                               : 1e9));
-  return out;
-}
-
 /// A line a tensor: what it is, how large, its name last, as names are long.
 void print_tensors(const ordered_json& tensors) {
   for (const auto& t : tensors)
     std::printf("%-9s %-18s %10s  %s\n", t["dtype"].get<std::string>().c_str(), t["shape"].dump().c_str(),
-                size_text(t["bytes"]).c_str(), t["name"].get<std::string>().c_str());
+                size_text(t["bytes"].get<std::uint64_t>()).c_str(), t["name"].get<std::string>().c_str());
 }
 
 /// Values that stand for themselves, long ones cut.
@@ -155,7 +142,8 @@ void print(const ordered_json& out) {
   } else if (kind == "checkpoint") {
     std::printf("step %lld, %lld files of %lld rank%s, %s, every byte %s\n", out["step"].get<long long>(),
                 out["files"].get<long long>(), out["ranks"].get<long long>(), out["ranks"] == 1 ? "" : "s",
-                size_text(out["bytes"]).c_str(), out["good"].get<bool>() ? "as it was written" : "NOT as it was written");
+                size_text(out["bytes"].get<std::uint64_t>()).c_str(),
+                out["good"].get<bool>() ? "as it was written" : "NOT as it was written");
     print_problems(out["problems"]);
     if (!out["good"].get<bool>()) return;
     std::printf("%lld parameters\n\n", out["parameters"].get<long long>());
@@ -176,7 +164,8 @@ void print(const ordered_json& out) {
                   out["rate_unit"].get<std::string>().c_str());
     for (const auto& c : out["checkpoints"]) {
       std::printf("%-16s %s, %lld tensors, %s\n", fs::path(c["path"].get<std::string>()).filename().c_str(),
-                  c["good"].get<bool>() ? "good" : "DAMAGED", c["tensors"].get<long long>(), size_text(c["bytes"]).c_str());
+                  c["good"].get<bool>() ? "good" : "DAMAGED", c["tensors"].get<long long>(),
+                  size_text(c["bytes"].get<std::uint64_t>()).c_str());
       print_problems(c["problems"]);
     }
     if (out["checkpoints"].empty()) std::printf("there is no checkpoint yet\n");

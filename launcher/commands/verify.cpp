@@ -43,16 +43,6 @@ struct RunReport {
   bool good() const { return problems.empty() && std::ranges::all_of(checkpoints, &CheckpointReport::good); }
 };
 
-std::string size_text(std::uint64_t bytes) {
-  char out[32];
-  const auto n = static_cast<double>(bytes);
-  if (bytes < 10'000'000)
-    std::snprintf(out, sizeof out, "%.1f kB", n / 1e3);
-  else
-    std::snprintf(out, sizeof out, n < 1e10 ? "%.1f MB" : "%.1f GB", n / (n < 1e10 ? 1e6 : 1e9));
-  return out;
-}
-
 /// Every line is an object, and no step comes before one that it follows.
 void check_metrics(const fs::path& file, RunReport& report) {
   if (!fs::exists(file)) {
