@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""No unfinished work and no path of one particular machine is in the repository; and no file is longer than we like to read.
+"""No unfinished work or merge and no path of one particular machine is in the repository; and no file is longer than we like to read.
 
 Length only warns: a header of more than 200 lines, a source of more than 400 (attention 800).
 """
@@ -11,6 +11,7 @@ import sys
 # Put together here, so that this file does not find itself.
 UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "T" + "BD"]) + r")\b")
 MACHINE = re.compile(r"(/" + r"work/(main|shared)\b|/" + r"tmp/(wt|bin)/|\.\./" + r"shared/|/" + r"home/\w+/|/" + r"root/)")
+CONFLICT = re.compile(r"^(<{7}|>{7}|\|{7}) ")  # what a merge leaves behind
 BINARY = (".safetensors", ".h5", ".gz", ".zst", ".xz", ".png", ".bin", ".npy")
 
 
@@ -21,6 +22,8 @@ def check(path, text):
             out.append(f"{path}:{number}: unfinished: {line.strip()[:100]}")
         if MACHINE.search(line):
             out.append(f"{path}:{number}: a path of one machine: {line.strip()[:100]}")
+        if CONFLICT.search(line):
+            out.append(f"{path}:{number}: a merge was left unfinished: {line.strip()[:100]}")
     return out
 
 
@@ -33,7 +36,8 @@ def too_long(path, text):
 
 
 def self_test():
-    for text in ("// TO" + "DO: later", "x = 1  # FIX" + "ME", "see /" + "work/main/x", "cp ../" + "shared/data ."):
+    for text in ("// TO" + "DO: later", "x = 1  # FIX" + "ME", "see /" + "work/main/x", "cp ../" + "shared/data .",
+                 "<" * 7 + " HEAD"):
         if not check("x.cpp", text):
             sys.exit(f"self-test: {text!r} was not found")
     if check("x.cpp", "the method to do it; auto donut") or not too_long("a.h", "\n" * 201):
