@@ -15,7 +15,7 @@ packages_of() {
     case $group in
       build)
         printf '%s\n' g++=g++ cmake=cmake ninja-build=ninja pkg-config=pkg-config libdnnl-dev libhwy-dev libxxhash-dev \
-          libzstd-dev liblzma-dev zlib1g-dev nlohmann-json3-dev libfmt-dev libtomlplusplus-dev libcli11-dev \
+          libzstd-dev liblzma-dev zlib1g-dev libicu-dev nlohmann-json3-dev libfmt-dev libtomlplusplus-dev libcli11-dev \
           libhdf5-dev libopenmpi-dev openmpi-bin=mpirun ocl-icd-opencl-dev
         ;;
       test)

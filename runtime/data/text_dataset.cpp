@@ -7,6 +7,7 @@
 #include "kernels/base/error.h"
 #include "runtime/data/reader.h"
 #include "runtime/data/shuffle.h"
+#include "runtime/text/bpe_vocabulary.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -25,7 +26,9 @@ void DataConfig::describe(Fields& f) {
   f.field("documents", documents,
           "How a text file is cut into documents: not at all, at every line, at blank lines. JSON lines hold one a line.",
           {"whole", "line", "blank_line"});
-  f.field("tokenizer", tokenizer, "One token a character, or a byte.", {"char", "byte"});
+  f.field("tokenizer", tokenizer, "One token a character, a byte, or byte-level BPE.", {"char", "byte", "bpe"});
+  f.field("vocabulary", vocabulary,
+          "bpe: the folder of its files, vocab.json and merges.txt (GPT-2's: encoder.json, vocab.bpe).");
   f.field("shuffle", shuffle, "Shuffle the blocks of text, differently each epoch.");
 }
 
@@ -39,7 +42,7 @@ void TokenArray::append(std::span<const std::int32_t> ids) {
 }
 
 TextDataset::TextDataset(std::shared_ptr<const TokenArray> stream, std::int64_t begin, std::int64_t end,
-                         std::shared_ptr<const std::vector<std::uint8_t>> token_bytes, const Options& options,
+                         std::shared_ptr<const std::vector<std::int32_t>> token_bytes, const Options& options,
                          Allocator& allocator)
     : stream_(std::move(stream)),
       begin_(begin),
@@ -127,8 +130,26 @@ Documents read_part(const DataConfig& config, const std::string& path, const std
   return read_documents(path, options);
 }
 
+std::shared_ptr<Tokenizer> read_bpe_tokenizer(const DataConfig& config, bool separate) {
+  if (config.vocabulary.empty())
+    throw ConfigError(
+        "data.tokenizer = \"bpe\" needs a vocabulary: set data.vocabulary to a folder with vocab.json and merges.txt, as "
+        "GPT-2's");
+  BpeVocabulary vocabulary = read_bpe_vocabulary(config.vocabulary, "data.vocabulary");
+  if (separate && !vocabulary.end_of_text())
+    throw ConfigError(
+        fmt::format("the text is cut into documents (data.documents, JSON lines), but the vocabulary in {} has no {} to set "
+                    "between them. Take "
+                    "another vocabulary, or data.documents = \"whole\" and a text file",
+                    config.vocabulary, kEndOfTextName));
+  return make_bpe_tokenizer(std::move(vocabulary));
+}
+
 std::shared_ptr<Tokenizer> choose_tokenizer(const DataConfig& config, std::span<const std::string_view> texts, bool separate,
                                             const Tokenizer* existing) {
+  if (!config.vocabulary.empty() && config.tokenizer != "bpe")
+    throw ConfigError(
+        fmt::format("data.vocabulary is for data.tokenizer = \"bpe\", which is \"{}\". Leave one out", config.tokenizer));
   if (existing != nullptr) {
     if (existing->name() != config.tokenizer)
       throw ConfigError(fmt::format("data.tokenizer = \"{}\", but the model was trained with \"{}\". Set it back",
@@ -141,20 +162,25 @@ std::shared_ptr<Tokenizer> choose_tokenizer(const DataConfig& config, std::span<
     return Tokenizer::from_json(existing->to_json());
   }
   if (config.tokenizer == "byte") return make_byte_tokenizer();
+  if (config.tokenizer == "bpe") return read_bpe_tokenizer(config, separate);
   return make_char_tokenizer(distinct_characters(texts), separate);
 }
 
 /// The stream of text_dataset.h.
 std::shared_ptr<const TokenArray> tokenise(const Documents& documents, const Tokenizer& tokenizer, bool separate) {
   auto stream = std::make_shared<TokenArray>(tokenizer.vocabulary_size());
+  const auto encoder = tokenizer.encoder();
+  std::vector<std::int32_t> ids;
   const std::int32_t separator = separate ? *tokenizer.end_of_text() : 0;
   for (std::size_t i = 0; i < documents.entries.size(); ++i) {
     if (separate) stream->append({&separator, 1});
+    ids.clear();
     try {
-      stream->append(tokenizer.encode(documents[i]));
+      encoder->append(documents[i], ids);
     } catch (const DataError& error) {
       throw DataError(fmt::format("{}, the document at line {}: {}", documents.file, documents.entries[i].line, error.what()));
     }
+    stream->append(ids);
   }
   if (separate) stream->append({&separator, 1});
   return stream;
@@ -207,9 +233,9 @@ TextCorpus load_text_corpus(const DataConfig& config, std::int64_t context, std:
     for (std::size_t i = 0; documents != nullptr && i < documents->entries.size(); ++i) texts.push_back((*documents)[i]);
   corpus.tokenizer = choose_tokenizer(config, texts, separate, existing);
   const Tokenizer& tokenizer = *corpus.tokenizer;
-  auto token_bytes = std::make_shared<std::vector<std::uint8_t>>();
+  auto token_bytes = std::make_shared<std::vector<std::int32_t>>();
   for (std::int32_t id = 0; id < tokenizer.vocabulary_size(); ++id)
-    token_bytes->push_back(static_cast<std::uint8_t>(tokenizer.bytes_of(id)));
+    token_bytes->push_back(static_cast<std::int32_t>(tokenizer.bytes_of(id)));
 
   const auto stream = tokenise(text, tokenizer, separate);
   std::string files = describe_file(text, separate);

@@ -31,6 +31,7 @@ struct DataConfig {
   std::string text_key = "text";
   std::string documents = "whole";
   std::string tokenizer = "char";
+  std::string vocabulary = {};
   bool shuffle = true;
 
   void describe(Fields& f);
@@ -71,7 +72,7 @@ class TextDataset final : public Dataset {
 
   /// `token_bytes[id]`: UTF-8 bytes of a token. Throws DataError where there are no more than `context` tokens.
   TextDataset(std::shared_ptr<const TokenArray> stream, std::int64_t begin, std::int64_t end,
-              std::shared_ptr<const std::vector<std::uint8_t>> token_bytes, const Options& options,
+              std::shared_ptr<const std::vector<std::int32_t>> token_bytes, const Options& options,
               Allocator& allocator = host_allocator());
 
   std::int64_t samples_per_epoch() const override { return samples_; }
@@ -87,7 +88,7 @@ class TextDataset final : public Dataset {
  private:
   std::shared_ptr<const TokenArray> stream_;
   std::int64_t begin_, end_;
-  std::shared_ptr<const std::vector<std::uint8_t>> token_bytes_;
+  std::shared_ptr<const std::vector<std::int32_t>> token_bytes_;
   Options options_;
   Allocator& allocator_;
   std::int64_t samples_;

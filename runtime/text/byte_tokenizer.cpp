@@ -16,18 +16,20 @@ constexpr std::array<char, 256> kBytes = [] {
   return bytes;
 }();
 
+class ByteEncoder final : public TextEncoder {
+ public:
+  void append(std::string_view utf8, std::vector<std::int32_t>& ids) override {
+    for (const char c : utf8) ids.push_back(static_cast<unsigned char>(c));
+  }
+};
+
 class ByteTokenizer final : public Tokenizer {
  public:
   std::string name() const override { return "byte"; }
   std::int64_t vocabulary_size() const override { return kEndOfText + 1; }
   std::optional<std::int32_t> end_of_text() const override { return kEndOfText; }
+  std::unique_ptr<TextEncoder> encoder() const override { return std::make_unique<ByteEncoder>(); }
   nlohmann::json to_json() const override { return {{"type", "byte"}}; }
-
-  std::vector<std::int32_t> encode(std::string_view utf8) const override {
-    std::vector<std::int32_t> ids(utf8.size());
-    for (std::size_t i = 0; i < utf8.size(); ++i) ids[i] = static_cast<unsigned char>(utf8[i]);
-    return ids;
-  }
 
   std::string_view bytes(std::int32_t id) const override {
     if (id < 0 || id > kEndOfText)

@@ -14,6 +14,17 @@ namespace {
                   static_cast<unsigned char>(text[offset]), offset, position.line, position.column));
 }
 
+class CharTokenizer;
+
+class CharEncoder final : public TextEncoder {
+ public:
+  explicit CharEncoder(const CharTokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  void append(std::string_view utf8, std::vector<std::int32_t>& ids) override;
+
+ private:
+  const CharTokenizer& tokenizer_;
+};
+
 class CharTokenizer final : public Tokenizer {
  public:
   CharTokenizer(std::u32string characters, bool end_of_text) : characters_(std::move(characters)), end_of_text_(end_of_text) {
@@ -38,9 +49,9 @@ class CharTokenizer final : public Tokenizer {
   }
   nlohmann::json to_json() const override { return {{"type", "char"}, {"characters", text_}, {"end_of_text", end_of_text_}}; }
 
-  std::vector<std::int32_t> encode(std::string_view utf8) const override {
-    std::vector<std::int32_t> ids;
-    ids.reserve(utf8.size());
+  std::unique_ptr<TextEncoder> encoder() const override { return std::make_unique<CharEncoder>(*this); }
+
+  void append(std::string_view utf8, std::vector<std::int32_t>& ids) const {
     for (const char *at = utf8.data(), *end = at + utf8.size(); at < end;) {
       const Utf8Character character = decode_utf8(at, end);
       const auto offset = static_cast<std::size_t>(at - utf8.data());
@@ -50,7 +61,6 @@ class CharTokenizer final : public Tokenizer {
       ids.push_back(id);
       at += character.length;
     }
-    return ids;
   }
 
   std::string_view bytes(std::int32_t id) const override {
@@ -85,6 +95,8 @@ class CharTokenizer final : public Tokenizer {
   std::string text_;                 // the characters in UTF-8
   std::vector<std::size_t> begins_;  // of each in text_, and the end
 };
+
+void CharEncoder::append(std::string_view utf8, std::vector<std::int32_t>& ids) { tokenizer_.append(utf8, ids); }
 
 }  // namespace
 

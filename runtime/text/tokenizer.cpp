@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/base/error.h"
+#include "runtime/text/bpe_vocabulary.h"
 #include "runtime/text/utf8.h"
 
 namespace tradewind::runtime {
@@ -29,10 +30,26 @@ std::u32string characters_of(const nlohmann::json& json) {
 
 }  // namespace
 
-std::string Tokenizer::decode(std::span<const std::int32_t> ids) const {
+std::vector<std::int32_t> Tokenizer::encode(std::string_view utf8) const {
+  std::vector<std::int32_t> ids;
+  encoder()->append(utf8, ids);
+  return ids;
+}
+
+/// Between characters.
+std::size_t Tokenizer::cut(std::string_view text) const {
+  std::size_t lead = text.size();  // of the last character
+  while (lead > 0 && text.size() - lead < 4)
+    if ((static_cast<unsigned char>(text[--lead]) & 0xC0U) != 0x80U) break;
+  if (lead == text.size()) return 0;
+  const Utf8Character last = decode_utf8(text.data() + lead, text.data() + text.size());
+  return last.status == Utf8Status::kTruncated ? lead : text.size();
+}
+
+std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool name_ends) const {
   std::string text;
   text.reserve(ids.size());
-  for (const std::int32_t id : ids) text += bytes(id);
+  for (const std::int32_t id : ids) text += name_ends && id == end_of_text() ? end_of_text_name() : bytes(id);
   return text;
 }
 
@@ -41,7 +58,9 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json(const nlohmann::json& json) {
   const auto type = json.find("type");
   if (type == json.end() || !type->is_string()) throw DataError("tokenizer: \"type\" is missing or no string");
   if (*type == "byte") return make_byte_tokenizer();
-  if (*type != "char") throw DataError(fmt::format("tokenizer: unknown type {} (known: \"char\", \"byte\")", type->dump()));
+  if (*type == "bpe") return make_bpe_tokenizer(bpe_vocabulary_from_json(json));
+  if (*type != "char")
+    throw DataError(fmt::format("tokenizer: unknown type {} (known: \"char\", \"byte\", \"bpe\")", type->dump()));
   const auto end_of_text = json.find("end_of_text");
   if (end_of_text == json.end() || !end_of_text->is_boolean())
     throw DataError("tokenizer: type \"char\" needs \"end_of_text\", true or false");

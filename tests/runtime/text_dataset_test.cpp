@@ -5,6 +5,7 @@
 #include <set>
 
 #include "kernels/base/error.h"
+#include "runtime/text/utf8.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
@@ -43,7 +44,7 @@ TextDataset dataset(std::int64_t tokens, std::int64_t context, std::optional<std
   return {counting(tokens),
           0,
           tokens,
-          std::make_shared<std::vector<std::uint8_t>>(static_cast<std::size_t>(tokens), 1),
+          std::make_shared<std::vector<std::int32_t>>(static_cast<std::size_t>(tokens), 1),
           {.context = context, .offset_seed = seed}};
 }
 
@@ -118,7 +119,7 @@ BOOST_AUTO_TEST_CASE(documents_inside_a_block_are_sequences_of_their_own) {
     stream->append({&end, 1});
     stream->append(corpus.tokenizer->encode(part));
   }
-  const TextDataset data(stream, 0, stream->size(), std::make_shared<std::vector<std::uint8_t>>(18, 1),
+  const TextDataset data(stream, 0, stream->size(), std::make_shared<std::vector<std::int32_t>>(18, 1),
                          {.context = 8, .separator = corpus.tokenizer->end_of_text()});
   const std::vector<SampleRef> samples{{7, 0, 0}, {8, 0, 1}};
   const Batch batch = data.collate(samples);
@@ -133,7 +134,7 @@ BOOST_AUTO_TEST_CASE(documents_inside_a_block_are_sequences_of_their_own) {
 BOOST_AUTO_TEST_CASE(a_block_that_begins_inside_a_document_begins_a_sequence) {
   auto stream = std::make_shared<TokenArray>(10);
   stream->append(Ids{9, 1, 2, 9, 3, 4, 5, 9, 6, 9});
-  const TextDataset data(stream, 0, 10, std::make_shared<std::vector<std::uint8_t>>(10, 1), {.context = 2, .separator = 9});
+  const TextDataset data(stream, 0, 10, std::make_shared<std::vector<std::int32_t>>(10, 1), {.context = 2, .separator = 9});
   const std::vector<SampleRef> samples{{0, 0, 1}, {1, 0, 2}, {2, 0, 3}};
   const Batch batch = data.collate(samples);  // 2 9 | 3 4 | 5 9
   BOOST_TEST((values<std::int64_t>(batch, "offsets") == Longs{0, 1, 2, 4, 5, 6}));
@@ -219,4 +220,33 @@ BOOST_AUTO_TEST_CASE(a_run_keeps_its_tokenizer) {
   config.tokenizer = "byte";
   check_throws<ConfigError>([&] { load_text_corpus(config, 4, 1, first.tokenizer.get()); }, {"data.tokenizer", "\"char\""});
   check_throws<ConfigError>([&] { load_text_corpus({}, 4, 1); }, {"data.path", "--set"});
+}
+
+BOOST_AUTO_TEST_CASE(bpe_needs_a_vocabulary_and_documents_need_its_end_of_text) {
+  const TemporaryFolder folder;
+  DataConfig config{.path = folder.write("x.txt", repeat("abcd\n", 30)).string(), .documents = "line", .tokenizer = "bpe"};
+  check_throws<ConfigError>([&] { load_text_corpus(config, 4, 1); }, {"data.tokenizer = \"bpe\"", "set data.vocabulary"});
+  config.vocabulary = folder.path().string();
+  check_throws<ConfigError>([&] { load_text_corpus(config, 4, 1); }, {"data.vocabulary", "vocab.json"});
+  std::string ids = "{";
+  for (int byte = 0; byte < 256; ++byte) {  // in the characters that stand for them; which is which does not matter here
+    const auto shown = byte < 33     ? 0x100 + byte
+                       : byte < 127  ? byte
+                       : byte < 161  ? 0x100 + byte - 94
+                       : byte == 173 ? 0x143
+                                     : byte;
+    ids += '"';
+    if (shown == '"' || shown == '\\') ids += '\\';
+    append_utf8(ids, static_cast<char32_t>(shown));
+    ids += "\": " + std::to_string(byte) + ", ";
+  }
+  folder.write("vocab.json", ids + "\"ab\": 256}");
+  folder.write("merges.txt", "a b\n");
+  check_throws<ConfigError>([&] { load_text_corpus(config, 4, 1); }, {"data.documents", "<|endoftext|>"});
+  folder.write("vocab.json", ids + "\"ab\": 256, \"<|endoftext|>\": 257}");
+  const TextCorpus corpus = load_text_corpus(config, 4, 1);
+  BOOST_TEST(corpus.tokenizer->vocabulary_size() == 258);
+  BOOST_TEST(corpus.train->tokens() + corpus.validation->tokens() == 30 * 4 + 2);  // ab c d and the separator; one is in both
+  config.tokenizer = "byte";
+  check_throws<ConfigError>([&] { load_text_corpus(config, 4, 1); }, {"data.vocabulary", "\"bpe\""});
 }

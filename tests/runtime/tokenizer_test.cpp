@@ -82,7 +82,11 @@ BOOST_AUTO_TEST_CASE(bad_json_is_refused) {
   refuse("[]", "object");
   refuse("{}", "type");
   refuse(R"({"type": 3})", "type");
-  refuse(R"({"type": "bpe"})", "bpe");
+  refuse(R"({"type": "wordpiece"})", "wordpiece");
+  refuse(R"({"type": "bpe", "end_of_text": false})", "merges");
+  refuse(R"({"type": "bpe", "merges": ""})", "end_of_text");
+  refuse(R"({"type": "bpe", "merges": "a b\nc", "end_of_text": false})", "tokenizer:2");
+  refuse(R"({"type": "bpe", "merges": "", "tokens": "a\nb", "end_of_text": false})", "byte 0x00");
   refuse(R"({"type": "char"})", "end_of_text");
   refuse(R"({"type": "char", "end_of_text": false})", "characters");
   refuse(R"({"type": "char", "end_of_text": false, "characters": ""})", "without characters");
