@@ -57,6 +57,7 @@ void MetricsFile::write(const StepReport& report) {
   line["learning_rate"] = report.learning_rate;
   line["gradient_norm"] = report.gradient_norm;
   line["seconds"] = report.total_seconds;
+  if (report.memory_bytes > 0) line["memory_bytes"] = report.memory_bytes;
   if (report.skipped) line["skipped"] = true;
   write_line(line);
 }

@@ -1,11 +1,13 @@
 #include "runtime/train/run_record.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <system_error>
 
 #include "kernels/base/error.h"
 #include "runtime/core/environment.h"
@@ -39,10 +41,22 @@ void read_status(RunRecord& run) {
   run.seconds = status.value("seconds", 0.0);
 }
 
+/// A run that was stopped and went on from an earlier step without shortening the file (another program's, a copy put together)
+/// says some steps twice: the later time counts. `number` is the line.
+void go_back(RunRecord& run, std::int64_t step, std::int64_t number) {
+  run.problems.push_back("metrics.jsonl, line " + std::to_string(number) + ": goes back from step " +
+                         std::to_string(run.steps.back().step) + " to step " + std::to_string(step) +
+                         "; the later lines count");
+  std::erase_if(run.steps, [&](const RunRecord::Step& s) { return s.step >= step; });
+  std::erase_if(run.evaluations, [&](const RunRecord::Evaluated& e) { return e.step >= step; });
+}
+
 void read_metrics(RunRecord& run) {
   std::ifstream in(run.path / "metrics.jsonl", std::ios::binary);
   if (!in) {
-    run.problems.push_back("there is no metrics.jsonl");
+    const std::error_code error(errno, std::generic_category());
+    run.problems.push_back(error == std::errc::no_such_file_or_directory ? "there is no metrics.jsonl"
+                                                                         : "metrics.jsonl: " + error.message());
     return;
   }
   std::int64_t number = 0;
@@ -63,12 +77,15 @@ void read_metrics(RunRecord& run) {
     } else if (object.contains("loss")) {
       const bool samples = object.contains("samples_per_second");
       run.unit = samples ? "samples/s" : "tokens/s";
+      if (!run.steps.empty() && step <= run.steps.back().step) go_back(run, step, number);
       run.steps.push_back({.step = step,
                            .loss = number_or_nan(object, "loss"),
                            .rate = number_or_nan(object, samples ? "samples_per_second" : "tokens_per_second"),
                            .learning_rate = number_or_nan(object, "learning_rate"),
                            .gradient_norm = number_or_nan(object, "gradient_norm"),
-                           .seconds = number_or_nan(object, "seconds")});
+                           .seconds = number_or_nan(object, "seconds"),
+                           .memory = number_or_nan(object, "memory_bytes"),
+                           .skipped = object.contains("skipped") && object["skipped"] == true});
     }
   }
   if (in.bad()) run.problems.push_back("metrics.jsonl cannot be read to its end");
@@ -94,6 +111,17 @@ double RunRecord::last_loss(std::size_t count) const {
   return sum / static_cast<double>(n);
 }
 
+double RunRecord::peak_memory() const {
+  double out = 0;
+  for (const Step& s : steps)
+    if (s.memory > out) out = s.memory;
+  return out;
+}
+
+std::int64_t RunRecord::bad_steps() const {
+  return std::ranges::count_if(steps, [](const Step& s) { return s.skipped || !std::isfinite(s.loss); });
+}
+
 const RunRecord::Evaluated* RunRecord::best() const {
   const Evaluated* out = nullptr;
   for (const Evaluated& e : evaluations)
@@ -106,6 +134,9 @@ RunRecord read_run(const fs::path& path) {
   if (!fs::exists(path, error))
     throw ConfigError(path.string() + (error ? ": " + error.message() : " does not exist") + "; give a run directory");
   std::ifstream config(path / "config.toml", std::ios::binary);
+  const std::error_code why(errno, std::generic_category());
+  if (!config && why == std::errc::permission_denied)
+    throw ConfigError((path / "config.toml").string() + ": " + why.message() + "; the run belongs to somebody else");
   if (!fs::is_directory(path, error) || !config)
     throw ConfigError(path.string() +
                       " is no run directory that can be read (it has no config.toml); runs are in runs/ unless " +

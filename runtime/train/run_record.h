@@ -12,6 +12,8 @@ struct RunRecord {
   struct Step {
     std::int64_t step;
     double loss, rate, learning_rate, gradient_norm, seconds;  // rate: tokens or samples a second; seconds: since the start
+    double memory;                                             // bytes; NaN where the line lacks it
+    bool skipped;                                              // nothing was updated
   };
   struct Evaluated {
     std::int64_t step;
@@ -24,9 +26,9 @@ struct RunRecord {
   std::int64_t step = 0;
   int exit_code = 0;
   double seconds = 0;
-  std::string config;  // the resolved config as TOML
-  std::string unit;    // "tokens/s" or "samples/s"
-  std::vector<Step> steps;
+  std::string config;       // the resolved config as TOML
+  std::string unit;         // "tokens/s" or "samples/s"
+  std::vector<Step> steps;  // ascending, each step once: where the file goes back, what it says last counts
   std::vector<Evaluated> evaluations;
   std::vector<std::string> problems;  // lines that say nothing, files that are missing: what a report must not hide
 
@@ -34,6 +36,10 @@ struct RunRecord {
   double median_rate() const;
   /// Mean of the last `count` training losses; NaN where there is none.
   double last_loss(std::size_t count = 50) const;
+  /// The largest memory of a step; 0 where none is known.
+  double peak_memory() const;
+  /// Steps that were skipped, or whose loss is not finite.
+  std::int64_t bad_steps() const;
   /// The evaluation with the lowest loss, or null.
   const Evaluated* best() const;
 };

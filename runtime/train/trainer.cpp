@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/comm/odd_ones.h"
+#include "runtime/core/environment.h"
 #include "runtime/data/prefetch.h"
 #include "runtime/parallel/shard.h"
 
@@ -205,6 +206,7 @@ StepReport Trainer::train_step(StepBatch& batch) {
   ++step_;
   const std::int64_t every = config_.train.check_parameters_every;
   if (every > 0 && step_ % every == 0) check_parameters();
+  report.memory_bytes = resident_bytes();
   report.seconds = seconds_since(start);
   return report;
 }

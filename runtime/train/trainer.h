@@ -70,7 +70,8 @@ struct StepReport {
   double seconds = 0;        // of this step
   double total_seconds = 0;  // of the run, earlier sessions included
   std::int64_t tokens = 0, samples = 0;
-  bool skipped = false;  // a gradient was not finite: nothing was updated
+  std::size_t memory_bytes = 0;  // resident, of this process, after the step; 0: not known
+  bool skipped = false;          // a gradient was not finite: nothing was updated
 };
 
 enum class Phase : std::uint8_t { kTraining, kEvaluating, kSaving };

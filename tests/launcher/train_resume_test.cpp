@@ -103,7 +103,7 @@ Result result_of(const fs::path& run) {
   out.state.erase("seconds");
   out.metrics = lines_of(run / "metrics.jsonl");
   for (auto& line : out.metrics)
-    for (const char* timing : {"seconds", "tokens_per_second"}) line.erase(timing);
+    for (const char* timing : {"seconds", "tokens_per_second", "memory_bytes"}) line.erase(timing);
   return out;
 }
 
@@ -124,19 +124,19 @@ void check_equal(const std::string& what, const Result& result, const Result& ex
 class Place {
  public:
   static const Place& get() {
-    static const Place place;
-    return place;
+    static const Place kPlace;
+    return kPlace;
   }
   /// A new folder with the config in it.
   fs::path folder(const std::string& name) const {
-    const fs::path out = scratch_.path() / name;
+    fs::path out = scratch_.path() / name;
     fs::create_directory(out);
     std::ofstream(out / "tiny.toml") << kConfig;
     return out;
   }
   /// A folder with a run that SIGTERM stopped somewhere behind step 60.
   fs::path stopped(const std::string& name) const {
-    const fs::path out = scratch_.path() / name;
+    fs::path out = scratch_.path() / name;
     fs::copy(stopped_, out, fs::copy_options::recursive);
     return out;
   }
