@@ -1,12 +1,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
-#include "runtime/config/config.h"
-#include "runtime/train/run_record.h"
+#include "launcher/run_summary.h"
 
 namespace tradewind::launcher {
 namespace {
@@ -86,23 +84,6 @@ void print_curves(const std::vector<RunRecord>& runs) {
   std::printf("%8s +%s\n%8s  1%*.0f steps\n", "", std::string(kWidth, '-').c_str(), "", static_cast<int>(kWidth) - 7, steps);
 }
 
-ordered_json number(double x) { return std::isfinite(x) ? ordered_json(x) : ordered_json(nullptr); }
-
-ordered_json summary(const RunRecord& run) {
-  const auto* best = run.best();
-  return {{"run", run.path.string()},
-          {"state", run.state},
-          {"steps", run.steps.empty() ? 0 : run.steps.back().step},
-          {"training_loss", number(run.last_loss())},
-          {"validation_loss", run.evaluations.empty() ? ordered_json(nullptr) : number(run.evaluations.back().loss)},
-          {"best_validation_loss", best == nullptr ? ordered_json(nullptr) : number(best->loss)},
-          {"best_step", best == nullptr ? ordered_json(nullptr) : ordered_json(best->step)},
-          {"rate", run.median_rate()},
-          {"rate_unit", run.unit},
-          {"seconds", run.steps.empty() ? 0.0 : run.steps.back().seconds},
-          {"problems", run.problems}};
-}
-
 std::string cell(const ordered_json& value, const char* format) {
   if (value.is_null()) return "-";
   char out[32];
@@ -138,12 +119,9 @@ int run_compare(const Arguments& arguments, const models::Registry&) {
   for (const std::string& path : others) runs.push_back(runtime::read_run(path));
 
   std::vector<ordered_json> rows;
-  for (const RunRecord& run : runs) rows.push_back(summary(run));
-  ordered_json differences = ordered_json::array();
-  for (std::size_t r = 1; r < runs.size(); ++r)
-    for (const auto& d : runtime::compare_configs(runs[0].config, runs[r].config, (runs[r].path / "config.toml").string()))
-      if (d.key != "run.directory")
-        differences.push_back({{"key", d.key}, {"run", runs[r].path.string()}, {"first", d.before}, {"here", d.after}});
+  rows.reserve(runs.size());
+  for (const RunRecord& run : runs) rows.push_back(run_summary(run));
+  const ordered_json differences = config_differences(runs);
   if (json) {
     const ordered_json out = {{"runs", rows}, {"config_differences", differences}};
     std::printf("%s\n", out.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());

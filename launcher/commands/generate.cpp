@@ -2,8 +2,7 @@
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
-#include "launcher/session.h"
-#include "models/language/generate.h"
+#include "launcher/samples.h"
 
 namespace tradewind::launcher {
 namespace {
@@ -49,16 +48,6 @@ void check(const GenerateOptions& o) {
   if (o.top_k < 0) throw ConfigError("--top-k must not be negative; 0 keeps every token");
   if (!(o.top_p > 0 && o.top_p <= 1)) throw ConfigError("--top-p must lie above 0 and not above 1");
   if (o.samples < 1) throw ConfigError("--samples must be at least 1");
-}
-
-/// Where documents have an end, a prompt is the beginning of one; an empty prompt needs such an end to begin from.
-std::vector<std::int32_t> prompt_tokens(const LoadedRun& run, const std::string& prompt) {
-  auto tokens = run.tokenizer->encode(prompt);
-  const auto end = run.tokenizer->end_of_text();
-  const bool documents = end && run.config.data.separates();
-  if (documents) tokens.insert(tokens.begin(), *end);
-  if (tokens.empty()) throw ConfigError("--prompt is empty, and this model knows no beginning of a document; give some text");
-  return tokens;
 }
 
 void write(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
