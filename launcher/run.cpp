@@ -23,7 +23,7 @@ struct Verb {
 };
 
 const std::vector<Verb>& verbs() {
-  static const std::vector<Verb> all = {
+  static const std::vector<Verb> kAll = {
       {"train", "train a model from a config file, or go on with a run", run_train},
       {"evaluate", "loss, perplexity and bits per byte of a run's validation part", run_evaluate},
       {"generate", "text from a trained model", run_generate},
@@ -31,11 +31,12 @@ const std::vector<Verb>& verbs() {
       {"verify", "whether a run's checkpoints are as they were written", run_verify},
       {"inspect", "what a config, a run, a checkpoint or an HDF5 file holds", run_inspect},
       {"compare", "what sets runs apart: configs, results, curves", run_compare},
+      {"report", "runs as a page to look at: curves, results, samples", run_report},
       {"config", "explain the keys of a config file", run_config},
       {"demo-text", "write product copy to try training on", run_demo_text},
       {"env", "what a bug report needs", run_env},
   };
-  return all;
+  return kAll;
 }
 
 std::string program_help() {

@@ -15,6 +15,7 @@ int run_config(const Arguments& arguments, const models::Registry& registry);
 int run_demo_text(const Arguments& arguments, const models::Registry& registry);
 int run_inspect(const Arguments& arguments, const models::Registry& registry);
 int run_compare(const Arguments& arguments, const models::Registry& registry);
+int run_report(const Arguments& arguments, const models::Registry& registry);
 int run_env(const Arguments& arguments, const models::Registry& registry);
 
 }  // namespace tradewind::launcher

@@ -28,7 +28,7 @@ constexpr const char* kElsewhere = "choose another run.directory (--set run.dire
 
 // What moves to old/. status.json is last: without it the directory would count as unknown if the move were cut short.
 constexpr std::array kMoved = {"checkpoints", "metrics.jsonl", "log.txt", "environment.json",
-                               "config.toml", "status.json",   "logs"};
+                               "config.toml", "status.json",   "logs",    "report.html"};
 
 // A change of these changes neither the parameters nor the data that a step sees.
 constexpr std::array kFree = {
