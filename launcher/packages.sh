@@ -19,7 +19,7 @@ packages_of() {
           libhdf5-dev libopenmpi-dev openmpi-bin=mpirun ocl-icd-opencl-dev
         ;;
       test)
-        printf '%s\n' git=git libboost-test-dev clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck \
+        printf '%s\n' git=git libboost-test-dev libboost-context-dev clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck \
           ccache=ccache python3=python3 python3-numpy python3-h5py hdf5-tools=h5dump
         ;;
       *)

@@ -1,0 +1,95 @@
+// stream.cuh for nvcc: the CUDA run-time library. Included by stream.cuh alone, which says what each function means.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <string>
+
+namespace tradewind::kernels {
+
+/// Throws DeviceError with the call, CUDA's words and what to do.
+inline void check_cuda(cudaError_t code, const char* call) {
+  if (code == cudaSuccess) return;
+  const char* remedy = "run tests/run on this machine to see whether its CUDA works at all";
+  switch (code) {
+    case cudaErrorNoDevice:
+    case cudaErrorInsufficientDriver:
+      remedy =
+          "this machine has no NVIDIA GPU or a driver older than this build's CUDA: update the driver, or set device = \"cpu\"";
+      break;
+    case cudaErrorNoKernelImageForDevice:
+      remedy = "this build has no code for this GPU: configure with -DTRADEWIND_CUDA_ARCHITECTURES=<its compute capability>";
+      break;
+    case cudaErrorMemoryAllocation: remedy = "the GPU's memory is full: lower train.batch or the model's size"; break;
+    default: break;
+  }
+  throw DeviceError(std::string(call) + ": " + cudaGetErrorString(code) + "; " + remedy);
+}
+#define TRADEWIND_CHECK_CUDA(call) ::tradewind::kernels::check_cuda(call, #call)
+
+inline cudaStream_t native(Stream s) { return static_cast<cudaStream_t>(s); }
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), Index3 grid, Index3 block, std::size_t shared_bytes, Stream stream,
+            const Arguments&... arguments) {
+  if (shared_bytes > 48 * 1024)
+    TRADEWIND_CHECK_CUDA(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
+  kernel<<<dim3(grid.x, grid.y, grid.z), dim3(block.x, block.y, block.z), shared_bytes, native(stream)>>>(
+      static_cast<Parameters>(arguments)...);
+  TRADEWIND_CHECK_CUDA(cudaGetLastError());
+}
+
+inline Stream stream_create() {
+  cudaStream_t s = nullptr;
+  TRADEWIND_CHECK_CUDA(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
+  return s;
+}
+inline void stream_destroy(Stream s) { TRADEWIND_CHECK_CUDA(cudaStreamDestroy(native(s))); }
+inline void stream_synchronize(Stream s) { TRADEWIND_CHECK_CUDA(cudaStreamSynchronize(native(s))); }
+
+inline Event event_create() {
+  cudaEvent_t e = nullptr;
+  TRADEWIND_CHECK_CUDA(cudaEventCreateWithFlags(&e, cudaEventDisableTiming));
+  return e;
+}
+inline void event_destroy(Event e) { TRADEWIND_CHECK_CUDA(cudaEventDestroy(static_cast<cudaEvent_t>(e))); }
+inline void event_record(Event e, Stream s) { TRADEWIND_CHECK_CUDA(cudaEventRecord(static_cast<cudaEvent_t>(e), native(s))); }
+inline void event_wait(Stream s, Event e) {
+  TRADEWIND_CHECK_CUDA(cudaStreamWaitEvent(native(s), static_cast<cudaEvent_t>(e), 0));
+}
+
+inline void* device_allocate(std::size_t bytes, Stream s) {
+  void* p = nullptr;
+  if (bytes > 0) TRADEWIND_CHECK_CUDA(cudaMallocAsync(&p, bytes, native(s)));
+  return p;
+}
+inline void device_free(void* p, Stream s) {
+  if (p != nullptr) TRADEWIND_CHECK_CUDA(cudaFreeAsync(p, native(s)));
+}
+inline void copy_to_device(void* device, const void* host, std::size_t bytes, Stream s) {
+  TRADEWIND_CHECK_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, native(s)));
+}
+inline void copy_to_host(void* host, const void* device, std::size_t bytes, Stream s) {
+  TRADEWIND_CHECK_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, native(s)));
+}
+inline void fill_bytes(void* device, int value, std::size_t bytes, Stream s) {
+  TRADEWIND_CHECK_CUDA(cudaMemsetAsync(device, value, bytes, native(s)));
+}
+
+inline void capture_begin(Stream s) { TRADEWIND_CHECK_CUDA(cudaStreamBeginCapture(native(s), cudaStreamCaptureModeGlobal)); }
+inline Graph capture_end(Stream s) {
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  TRADEWIND_CHECK_CUDA(cudaStreamEndCapture(native(s), &graph));
+  const cudaError_t code = cudaGraphInstantiate(&executable, graph, 0);
+  TRADEWIND_CHECK_CUDA(cudaGraphDestroy(graph));
+  check_cuda(code, "cudaGraphInstantiate");
+  return executable;
+}
+inline void graph_launch(Graph g, Stream s) {
+  TRADEWIND_CHECK_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(g), native(s)));
+}
+inline void graph_destroy(Graph g) { TRADEWIND_CHECK_CUDA(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g))); }
+
+}  // namespace tradewind::kernels

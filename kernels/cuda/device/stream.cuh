@@ -1,0 +1,28 @@
+// The host's side of a device: streams, events, memory, copies, captured steps, launches. cudart under nvcc, tests/simt under
+// g++, where all of it happens lazily, in any order that the declared dependencies allow.
+//
+//   launch(kernel, grid, block, shared_bytes, stream, arguments...)
+//   stream_create() stream_destroy(s) stream_synchronize(s)     null is the default stream
+//   event_create() event_destroy(e) event_record(e, s) event_wait(s, e)   what s does next waits for what e recorded
+//   device_allocate(bytes, s) device_free(p, s)                  in the order of s; aligned to 256 bytes
+//   copy_to_device(d, h, bytes, s) copy_to_host(h, d, bytes, s) fill_bytes(d, value, bytes, s)      asynchronous
+//   capture_begin(s) capture_end(s) graph_launch(g, s) graph_destroy(g)    by-value arguments are those of the capture
+// Failures throw DeviceError with the call and the remedy.
+#pragma once
+
+#include "kernels/base/error.h"
+#include "kernels/cuda/device/simt.cuh"
+
+namespace tradewind::kernels {
+
+using Stream = void*;
+using Event = void*;
+using Graph = void*;
+
+}  // namespace tradewind::kernels
+
+#if defined(__CUDACC__)
+#include "kernels/cuda/device/cudart.cuh"
+#else
+#include <simt/stream.h>  // tests/simt, on the include path of the tests only
+#endif

@@ -1,0 +1,2 @@
+// conformance.cu for the executor.
+#include "tests/simt/conformance.cu"
