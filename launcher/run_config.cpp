@@ -20,6 +20,7 @@ struct ModelSection {
 void RunSection::describe(runtime::Fields& f) {
   f.field("directory", directory, "Where config, log, metrics and checkpoints go; \"\": runs/<name of the recipe>.");
   f.field("seed", seed, "Of initial weights, data order, dropout.", {.min = 0});
+  f.field("tensorboard", tensorboard, "Whether the run directory gets an event file that TensorBoard shows.");
 }
 
 void RuntimeSection::describe(runtime::Fields& f) {

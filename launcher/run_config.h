@@ -15,6 +15,7 @@ namespace tradewind::launcher {
 struct RunSection {
   std::string directory;
   std::int64_t seed = 1;
+  bool tensorboard = true;
   void describe(runtime::Fields& f);
 };
 

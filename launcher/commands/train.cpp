@@ -13,6 +13,7 @@
 #include "launcher/session.h"
 #include "runtime/comm/mpi.h"
 #include "runtime/core/environment.h"
+#include "runtime/train/event_file.h"
 #include "runtime/train/metrics_file.h"
 #include "runtime/train/progress.h"
 #include "runtime/train/run_directory.h"
@@ -140,21 +141,25 @@ class Observer final : public runtime::TrainObserver {
            const runtime::StopSignals& signals, Ranks& ranks)
       : log_(log), progress_(progress), directory_(directory), signals_(signals), ranks_(ranks) {}
 
-  /// Metrics go on behind `step`.
-  void begin(std::int64_t step) {
+  /// Metrics go on behind `step`; `tensorboard`: in an event file as well.
+  void begin(std::int64_t step, bool tensorboard) {
     ranks_.set_step(step + 1);
-    if (directory_ != nullptr) metrics_ = std::make_unique<runtime::MetricsFile>(directory_->metrics(), step);
+    if (directory_ == nullptr) return;
+    metrics_ = std::make_unique<runtime::MetricsFile>(directory_->metrics(), step);
+    if (tensorboard) events_ = std::make_unique<runtime::EventFile>(directory_->path(), step);
   }
 
   void on_step(const runtime::StepReport& report) override {
     ranks_.set_step(report.step + 1);
     if (directory_ != nullptr) directory_->require_lease();
     if (metrics_) metrics_->write(report);
+    if (events_) events_->write(report);
     progress_.step(report);
     seconds_ = report.total_seconds;
   }
   void on_evaluation(std::int64_t step, const runtime::Evaluation& e, bool best) override {
     if (metrics_) metrics_->write(step, e);
+    if (events_) events_->write(step, e);
     log_.info(text("step %lld: validation loss %.4f, perplexity %.3f, bits per byte %.4f%s", static_cast<long long>(step),
                    e.loss, e.perplexity, e.bits_per_byte, best ? " (best)" : ""));
   }
@@ -174,6 +179,7 @@ class Observer final : public runtime::TrainObserver {
   const runtime::StopSignals& signals_;
   Ranks& ranks_;
   std::unique_ptr<runtime::MetricsFile> metrics_;
+  std::unique_ptr<runtime::EventFile> events_;
   double seconds_ = 0;
 };
 
@@ -250,7 +256,7 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
     log.info("going on from step " + std::to_string(trainer.step()));
   }
   trainer.check_parameters();
-  observer.begin(trainer.step());
+  observer.begin(trainer.step(), config.run.tensorboard);
   const auto outcome = trainer.run();
   progress.finish();
   return report(log, outcome, place, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()));

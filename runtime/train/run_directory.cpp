@@ -16,6 +16,7 @@
 #include "runtime/checkpoint/files.h"
 #include "runtime/config/config.h"
 #include "runtime/core/environment.h"
+#include "runtime/train/event_file.h"
 
 namespace tradewind::runtime {
 
@@ -31,8 +32,8 @@ constexpr std::array kMoved = {"checkpoints", "metrics.jsonl", "log.txt", "envir
                                "config.toml", "status.json",   "logs",    "report.html"};
 
 // A change of these changes neither the parameters nor the data that a step sees.
-constexpr std::array kFree = {
-    "run.directory", "runtime.", "evaluate.", "checkpoint.", "cluster.", "train.zero", "train.check_parameters_every"};
+constexpr std::array kFree = {"run.directory", "run.tensorboard", "runtime.",   "evaluate.",
+                              "checkpoint.",   "cluster.",        "train.zero", "train.check_parameters_every"};
 
 bool is_free(const std::string& key) {
   for (const std::string_view free : kFree)
@@ -79,6 +80,15 @@ bool has_checkpoint(const fs::path& checkpoints) {
   return false;
 }
 
+/// TensorBoard's event files of the run at `directory`.
+std::vector<fs::path> event_files(const fs::path& directory) {
+  std::vector<fs::path> out;
+  std::error_code error;
+  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error))
+    if (at->path().filename().string().starts_with(EventFile::kPrefix)) out.push_back(at->path());
+  return out;
+}
+
 /// Deletes a run: our files by name, and the folders if nothing else is in them.
 void remove_run(const fs::path& directory) {
   std::error_code ignored;
@@ -92,6 +102,7 @@ void remove_run(const fs::path& directory) {
     std::error_code failed;
     if (name.starts_with("rank-") || name.starts_with("failure-rank-")) fs::remove(at->path(), failed);
   }
+  for (const fs::path& file : event_files(directory)) fs::remove(file, ignored);
   for (const char* name : kMoved) fs::remove(directory / name, ignored);
 }
 
@@ -241,7 +252,10 @@ void RunDirectory::start_fresh() const {
   const fs::path old = path_ / "old";
   remove_run(old);
   fs::create_directories(old);
-  for (const char* name : kMoved) {
+  std::vector<fs::path> moved;
+  for (const fs::path& file : event_files(path_)) moved.push_back(file.filename());
+  moved.insert(moved.end(), kMoved.begin(), kMoved.end());
+  for (const fs::path& name : moved) {
     if (!fs::exists(fs::symlink_status(path_ / name))) continue;
     std::error_code error;
     fs::rename(path_ / name, old / name, error);

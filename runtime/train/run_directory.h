@@ -5,6 +5,7 @@
 //   <run>/config.toml       the resolved config
 //   <run>/environment.json  build, machine, libraries
 //   <run>/metrics.jsonl     an object a line (runtime/train/metrics_file.h)
+//   <run>/events.out.tfevents.*  the same for TensorBoard, a file a start (runtime/train/event_file.h)
 //   <run>/log.txt
 //   <run>/logs/             of the other ranks, and reports of failed jobs
 //   <run>/checkpoints/
