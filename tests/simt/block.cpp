@@ -5,6 +5,10 @@
 #include <cstring>
 #include <map>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 namespace tradewind::simt {
 namespace {
 
@@ -25,6 +29,7 @@ struct StackPool {
 thread_local StackPool stack_pool;
 
 struct PooledStack {
+  void** stack;  // where the thread keeps its own
   boost::context::stack_context allocate() {
     void* p = nullptr;
     if (stack_pool.free.empty()) {
@@ -33,6 +38,7 @@ struct PooledStack {
       p = stack_pool.free.back();
       stack_pool.free.pop_back();
     }
+    *stack = p;
     boost::context::stack_context context;
     context.size = kStackBytes;
     context.sp = static_cast<char*>(p) + kStackBytes;
@@ -42,6 +48,21 @@ struct PooledStack {
     stack_pool.free.push_back(static_cast<char*>(context.sp) - context.size);
   }
 };
+
+/// Ends the threads of a block that has failed; nobody sees it.
+struct Cancelled {};
+
+// AddressSanitizer is told of every change of stack.
+#ifdef __SANITIZE_ADDRESS__
+void leave_stack(void** shadow, const void* to, std::size_t bytes) { __sanitizer_start_switch_fiber(shadow, to, bytes); }
+void enter_stack(void* shadow, const void** from, std::size_t* bytes) { __sanitizer_finish_switch_fiber(shadow, from, bytes); }
+#else
+void leave_stack(void**, const void*, std::size_t) {}
+void enter_stack(void*, const void**, std::size_t*) {}
+#endif
+/// The stack that the scheduler runs on.
+thread_local const void* scheduler_stack = nullptr;
+thread_local std::size_t scheduler_stack_bytes = 0;
 
 const char* name_of(Meeting kind) {
   switch (kind) {
@@ -81,10 +102,15 @@ Block::Block(Machine& machine, const Kernel& kernel, kernels::Index3 index, std:
   for (std::size_t w = 0; w < 32; ++w) clocks_[w][w] = 1;
 }
 
-Block::~Block() { destroy_fibers(); }
+Block::~Block() = default;
 
-void Block::destroy_fibers() {
-  for (Thread& t : threads_) t.fiber = {};  // unwinds what has not ended
+// Every thread that waits goes on with Cancelled, so that its objects go; one that has not begun ends at once.
+void Block::cancel() {
+  cancelled_ = true;
+  for (int t = 0; t < count_; ++t) {
+    running_ = t;
+    if (threads_[static_cast<std::size_t>(t)].fiber) resume(t);
+  }
 }
 
 kernels::Index3 Block::thread_index() const {
@@ -121,36 +147,47 @@ bool Block::after(const Access& earlier) const {
   return earlier.epoch <= clocks_[mine][theirs];
 }
 
+void Block::make_fiber(int t) {
+  Thread& thread = threads_[static_cast<std::size_t>(t)];
+  thread.fiber = boost::context::fiber(std::allocator_arg, PooledStack{&thread.stack},
+                                       [this, &thread, t](boost::context::fiber&& scheduler) {
+                                         enter_stack(nullptr, &scheduler_stack, &scheduler_stack_bytes);
+                                         thread.scheduler = std::move(scheduler);
+                                         try {
+                                           if (cancelled_) throw Cancelled{};
+      kernel_.body();
+                                           end_thread(t);
+                                         } catch (const Cancelled&) {  // NOLINT(bugprone-empty-catch)
+                                         } catch (...) {
+                                           fault_ = std::current_exception();
+                                         }
+                                         leave_stack(nullptr, scheduler_stack, scheduler_stack_bytes);
+                                         return std::move(thread.scheduler);
+                                       });
+}
+
+void Block::resume(int t) {
+  Thread& thread = threads_[static_cast<std::size_t>(t)];
+  void* shadow = nullptr;
+  leave_stack(&shadow, thread.stack, kStackBytes);
+  thread.fiber = std::move(thread.fiber).resume();
+  enter_stack(shadow, nullptr, nullptr);
+}
+
 void Block::run() {
-  for (int t = 0; t < count_; ++t) {
-    threads_[static_cast<std::size_t>(t)].fiber =
-        boost::context::fiber(std::allocator_arg, PooledStack{}, [this, t](boost::context::fiber&& scheduler) {
-          Thread& thread = threads_[static_cast<std::size_t>(t)];
-          thread.scheduler = std::move(scheduler);
-          try {
-            kernel_.body();
-            end_thread(t);
-          } catch (const boost::context::detail::forced_unwind&) {
-            throw;
-          } catch (...) {
-            fault_ = std::current_exception();
-          }
-          return std::move(thread.scheduler);
-        });
-    wake(t);
-  }
+  for (int t = 0; t < count_; ++t) make_fiber(t), wake(t);
   Block* const outer = current_block;
   current_block = this;
   while (ended_ < count_ && !fault_) {
     running_ = pick();
     if (running_ < 0) break;
-    Thread& thread = threads_[static_cast<std::size_t>(running_)];
-    thread.fiber = std::move(thread.fiber).resume();
+    resume(running_);
   }
   const bool stuck = !fault_ && ended_ < count_;
-  if (fault_ || stuck) destroy_fibers();
+  const std::exception_ptr fault = fault_;
+  if (fault || stuck) cancel();
   current_block = outer;
-  if (fault_) std::rethrow_exception(fault_);
+  if (fault) std::rethrow_exception(fault);
   if (stuck) deadlock();
 }
 
@@ -187,7 +224,10 @@ void Block::wait(const char* for_what, const Where& where) {
   Thread& thread = threads_[static_cast<std::size_t>(me)];
   thread.waits_for = for_what;
   thread.waits_at = where;
+  leave_stack(&thread.shadow, scheduler_stack, scheduler_stack_bytes);
   thread.scheduler = std::move(thread.scheduler).resume();
+  enter_stack(thread.shadow, &scheduler_stack, &scheduler_stack_bytes);
+  if (cancelled_) throw Cancelled{};
 }
 
 void Block::end_thread(int t) {

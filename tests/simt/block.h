@@ -71,6 +71,8 @@ class Block final : public Observer {
   };
   struct Thread {
     boost::context::fiber fiber{}, scheduler{};
+    void* stack = nullptr;
+    void* shadow = nullptr;    // AddressSanitizer's, while another stack is in use
     std::vector<Copy> open{};  // copies of the group that is not closed yet
     std::deque<std::vector<Copy>> groups{};
     Where waits_at{};
@@ -95,12 +97,14 @@ class Block final : public Observer {
   int pick();
   void wait(const char* for_what, const Where& where);
   void wake(int thread);
+  void make_fiber(int thread);
+  void resume(int thread);
   void end_thread(int thread);
   void arrive(Barrier& barrier, bool waits, const Where& where);
   void complete(Barrier& barrier);
   void finish_copies(std::vector<Copy>& group);
   [[noreturn]] void deadlock() const;
-  void destroy_fibers();
+  void cancel();
 
   Machine& machine_;
   const Kernel& kernel_;
@@ -114,6 +118,7 @@ class Block final : public Observer {
   std::array<Barrier, 16> barriers_{};
   std::array<Clock, 32> clocks_{};  // [warp][other]: own epoch on the diagonal
   std::exception_ptr fault_{};
+  bool cancelled_ = false;
 };
 
 }  // namespace tradewind::simt
