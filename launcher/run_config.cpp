@@ -79,8 +79,11 @@ RunConfig read_run_config(const std::filesystem::path& file, const std::vector<s
 }
 
 std::unique_ptr<runtime::Context> make_context(const RunConfig& config, std::vector<std::string>& notes) {
-  if (config.device == "cuda" && !kernels::kHasCuda)
-    throw DeviceError("device = \"cuda\": this binary was built without CUDA; set device = \"cpu\" or \"auto\"");
+  if (config.device == "cuda")
+    throw DeviceError(
+        std::string("device = \"cuda\": ") +
+        (kernels::kHasCuda ? "this version has CUDA kernels, but trains on CPUs only" : "this binary was built without CUDA") +
+        "; set device = \"cpu\" or \"auto\"");
   kernels::set_isa(config.runtime.isa);
   if (config.precision == "bfloat16")
     throw DeviceError(
@@ -89,7 +92,9 @@ std::unique_ptr<runtime::Context> make_context(const RunConfig& config, std::vec
         "; set precision = \"float32\" or \"auto\"");
   auto context = std::make_unique<runtime::Context>(runtime::Device{}, static_cast<int>(config.runtime.threads),
                                                     static_cast<std::uint64_t>(config.run.seed));
-  if (config.device == "auto") notes.emplace_back("device auto: cpu (this binary was built without CUDA)");
+  if (config.device == "auto")
+    notes.emplace_back(kernels::kHasCuda ? "device auto: cpu (this version trains on CPUs only)"
+                                         : "device auto: cpu (this binary was built without CUDA)");
   if (config.precision == "auto") notes.emplace_back("precision auto: float32 (what the CPU kernels compute in)");
   if (context->threads() > runtime::available_cores())
     notes.push_back("warning: runtime.threads = " + std::to_string(context->threads()) + " on " +

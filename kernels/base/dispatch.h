@@ -10,7 +10,7 @@
 namespace tradewind::kernels {
 
 [[noreturn]] inline void throw_no_cuda(const char* op) {
-  throw DeviceError(std::string(op) + ": this build has no CUDA backend; set device = \"cpu\"");
+  throw DeviceError(std::string(op) + ": this build has no CUDA kernel for it; set device = \"cpu\"");
 }
 
 /// CPU arms compute in float32. Wider support is stated where an op has it.

@@ -16,7 +16,7 @@ int available_cores() {
 Context::Context(Device device, int threads, std::uint64_t seed)
     : device_(device), threads_(threads > 0 ? threads : available_cores()) {
   if (device.type == DeviceType::kCuda)
-    throw DeviceError("device = \"cuda\": this build has no CUDA backend; set device = \"cpu\" or \"auto\"");
+    throw DeviceError("device = \"cuda\": this version's runtime knows CPUs only; set device = \"cpu\" or \"auto\"");
   allocator_ = make_cpu_allocator();
   step_state_.seed = seed;
 }
