@@ -53,7 +53,7 @@ Axis value_axis(const Extent& extent, bool nought) {
   if (nought || !(extent.low > 0) || extent.high / extent.low < 1000) {
     // From nought where that wastes little of the height; else a little room above and below.
     const double room = 0.03 * (extent.high - extent.low);
-    const bool from_nought = extent.low >= 0 && (nought || extent.low < 0.35 * extent.high);
+    const bool from_nought = extent.low >= 0 && (nought || extent.low < 0.12 * extent.high);
     return linear_axis(from_nought ? 0 : extent.low - room, extent.high + room, 5);
   }
   Axis out{.logarithmic = true};
@@ -150,7 +150,7 @@ std::vector<std::vector<Column>> pieces(const std::vector<Column>& columns) {
   return out;
 }
 
-std::string curve_svg(const ChartCurve& curve, const Canvas& canvas) {
+std::string curve_svg(const ChartCurve& curve, const Canvas& canvas, bool faint) {
   const auto columns = canvas.columns(curve.points);
   Path line, band, crosses;
   bool spread = false;
@@ -167,7 +167,7 @@ std::string curve_svg(const ChartCurve& curve, const Canvas& canvas) {
   }
   const std::string run = colour(curve.run);
   std::string out;
-  if (spread) out += fmt::format("<path class=\"band f{}\" d=\"{}\"/>", run, band.text());
+  if (spread) out += fmt::format("<path class=\"band f{}{}\" d=\"{}\"/>", run, faint ? " faint" : "", band.text());
   if (!line.text().empty())
     out += fmt::format("<path class=\"line s{} d{}{}\" d=\"{}\"/>", run, dashes(curve.run), curve.background ? " thin" : "",
                        line.text());
@@ -309,10 +309,11 @@ std::string chart_html(const Chart& chart) {
   }
   const Canvas canvas(x, y, static_cast<int>(24 + kCharacter * static_cast<double>(widest)));
   std::string curves;
-  for (const ChartCurve& c : chart.curves) curves += curve_svg(c, canvas);
+  for (const ChartCurve& c : chart.curves) curves += curve_svg(c, canvas, chart.curves.back().run > 2);
   const std::string bad =
-      gaps(chart) > 0 ? fmt::format("<p class=\"quiet\">&#215; at the foot: {} steps without a finite value.</p>", gaps(chart))
-                      : "";
+      gaps(chart) > 0
+          ? fmt::format("<p class=\"quiet\">&#215; at the foot: steps without a finite value ({}).</p>", gaps(chart))
+          : "";
   const std::string title = escape_html(chart.title), id = escape_html(chart.id);
   return fmt::format(
       "<figure><h3>{0}</h3><figcaption>{1}{2}, against the step</figcaption>\n"

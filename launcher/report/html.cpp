@@ -65,6 +65,7 @@ svg{display:block;width:100%;height:auto}
 .line{fill:none;stroke-width:4;stroke-linejoin:round;stroke-linecap:round}
 .thin{stroke-width:2.5}
 .band{opacity:.22;stroke:none}
+.faint{opacity:.09}
 .dot{stroke-width:13;stroke-linecap:round;fill:none}
 .bad{stroke:var(--bad);stroke-width:4;fill:none}
 .s0{stroke:var(--c0)}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}.s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}

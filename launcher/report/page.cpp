@@ -118,7 +118,7 @@ double unless_skipped(const RunRecord::Step& s, double value) {
 
 std::string charts(const Runs& runs) {
   Chart loss{.id = "loss", .title = "Loss", .what = "nats, mean of a step's targets"};
-  Chart rate{.id = "learning-rate", .title = "Learning rate", .what = "as the schedule gave it"};
+  Chart rate{.id = "learning-rate", .title = "Learning rate", .what = "as the schedule gave it", .from_nought = true};
   Chart norm{.id = "gradient-norm", .title = "Gradient norm", .what = "before clipping"};
   Chart speed{.id = "throughput", .title = "Throughput", .what = runs[0].record.unit, .from_nought = true};
   Chart memory{
