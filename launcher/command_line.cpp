@@ -11,10 +11,7 @@
 
 namespace tradewind::launcher {
 
-void print_and_leave(const std::string& text) {
-  std::fputs(text.c_str(), stdout);
-  throw Printed{};
-}
+void print_and_leave(const std::string& text) { throw Printed{text}; }
 
 std::string size_text(std::uint64_t bytes) {
   char out[32];
@@ -75,15 +72,13 @@ void CommandLine::parse(Arguments arguments, std::size_t required) {
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
     s.app.parse(arguments);
   } catch (const CLI::CallForHelp&) {
-    print_and_leave(s.help);
+    throw Printed{s.help, long_names()};
   } catch (const CLI::ParseError& e) {
     complain(e.what());
   }
   for (const std::string& extra : s.app.remaining()) {
     if (extra.size() < 2 || extra[0] != '-') continue;
-    std::vector<std::string> known;
-    for (const CLI::Option* option : s.app.get_options())
-      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    const std::vector<std::string> known = long_names();
     const std::string given = extra.substr(0, extra.find('='));
     complain("unknown option " + given + runtime::suggestion_text(runtime::did_you_mean(given, known)));
   }
@@ -92,6 +87,13 @@ void CommandLine::parse(Arguments arguments, std::size_t required) {
   if (s.seed_given) *s.seed = static_cast<std::uint64_t>(*s.seed_given);
   for (std::size_t i = 0; i < required; ++i)
     if (s.positionals[i].second->empty()) complain(s.positionals[i].first + " is missing");
+}
+
+std::vector<std::string> CommandLine::long_names() const {
+  std::vector<std::string> out;
+  for (const CLI::Option* option : state_->app.get_options())
+    for (const std::string& name : option->get_lnames()) out.push_back("--" + name);
+  return out;
 }
 
 void CommandLine::complain(const std::string& what) const {

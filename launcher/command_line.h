@@ -10,10 +10,13 @@ namespace tradewind::launcher {
 
 using Arguments = std::vector<std::string>;
 
-/// Not an error: the text was asked for, and is printed.
-struct Printed {};
+/// Not an error: the text was asked for. Whoever catches it prints it, or looks at it.
+struct Printed {
+  std::string text;
+  std::vector<std::string> options = {};  // "--set": every option that the verb takes, where its help was asked for
+};
 
-/// Prints `text` to standard output and throws Printed.
+/// Throws Printed.
 [[noreturn]] void print_and_leave(const std::string& text);
 
 /// "9.7 MB", in powers of ten: for a person.
@@ -48,6 +51,8 @@ class CommandLine {
   [[noreturn]] void complain(const std::string& what) const;
 
  private:
+  std::vector<std::string> long_names() const;
+
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -10,17 +10,11 @@
 #include "kernels/base/error.h"
 #include "kernels/base/isa.h"
 #include "launcher/commands/commands.h"
+#include "launcher/verbs.h"
 #include "runtime/config/config.h"
 #include "runtime/core/environment.h"
 
 namespace tradewind::launcher {
-namespace {
-
-struct Verb {
-  std::string name;
-  const char* summary;
-  int (*run)(const Arguments&, const models::Registry&);
-};
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> kAll = {
@@ -35,6 +29,8 @@ const std::vector<Verb>& verbs() {
       {"config", "explain the keys of a config file", run_config},
       {"demo-text", "write product copy to try training on", run_demo_text},
       {"env", "what a bug report needs", run_env},
+      {"completion", "what makes bash, zsh or fish complete the command line", run_completion},
+      {"help", "this text, that of a verb, or the manual page", run_help},
   };
   return kAll;
 }
@@ -59,6 +55,8 @@ exit codes: 0 done, 2 command line or config, 3 data, 4 checkpoint,
   5 device or memory, 70 a bug, 75 stopped: run the same command again
 )";
 }
+
+namespace {
 
 int dispatch(const Arguments& arguments, const models::Registry& registry) {
   if (arguments.empty()) {
@@ -94,7 +92,8 @@ int run(int argc, char** argv, const models::Registry& registry) {
     int code = 0;
     try {
       code = dispatch(Arguments(argv + std::min(argc, 1), argv + argc), registry);
-    } catch (const Printed&) {
+    } catch (const Printed& printed) {
+      std::fputs(printed.text.c_str(), stdout);
     }
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
       throw DataError("standard output could not be written; is the disk full?");

@@ -16,6 +16,8 @@ int run_demo_text(const Arguments& arguments, const models::Registry& registry);
 int run_inspect(const Arguments& arguments, const models::Registry& registry);
 int run_compare(const Arguments& arguments, const models::Registry& registry);
 int run_report(const Arguments& arguments, const models::Registry& registry);
+int run_completion(const Arguments& arguments, const models::Registry& registry);
+int run_help(const Arguments& arguments, const models::Registry& registry);
 int run_env(const Arguments& arguments, const models::Registry& registry);
 
 }  // namespace tradewind::launcher

@@ -42,6 +42,18 @@ std::string write_config(const std::function<void(Fields&)>& describe);
 /// explanation, in lines of at most 80 columns. Throws ConfigError with "did you mean" where there is none.
 std::string explain_config(const std::function<void(Fields&)>& describe, const std::string& key);
 
+/// A key as a program wants to know it.
+struct ConfigKey {
+  std::string key;    // dotted
+  std::string type;   // "integer", "number", "boolean", "string", "strings"
+  std::string value;  // the default, as TOML
+  std::vector<std::string> choices;
+  Limits limits;
+  std::string doc;
+};
+/// The keys that `describe` names, in its order, the root's first. As explain_config chooses by `key`, and throws.
+std::vector<ConfigKey> config_keys(const std::function<void(Fields&)>& describe, const std::string& key);
+
 /// `text` in lines of at most 80 columns, each beginning with `indent` and ending with a line break.
 std::string wrap_text(std::string_view text, const std::string& indent);
 

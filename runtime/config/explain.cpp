@@ -63,6 +63,9 @@ struct Entry {
   std::string type;   // "integer", with limits or choices
   std::string value;  // as TOML
   std::string doc;
+  std::string kind;  // ConfigKey's type
+  std::vector<std::string> choices;
+  Limits limits;
 };
 struct Section {
   std::string name, doc;
@@ -76,23 +79,23 @@ class Collector final : public Fields {
   const std::vector<Section>& sections() const { return sections_; }
 
   void field(std::string_view key, std::int64_t& value, std::string_view doc, Limits limits) override {
-    add(key, "integer" + limits_text(limits), std::to_string(value), doc);
+    add(key, "integer" + limits_text(limits), std::to_string(value), doc, "integer", {}, limits);
   }
   void field(std::string_view key, double& value, std::string_view doc, Limits limits) override {
-    add(key, "number" + limits_text(limits), number_text(value), doc);
+    add(key, "number" + limits_text(limits), number_text(value), doc, "number", {}, limits);
   }
   void field(std::string_view key, bool& value, std::string_view doc) override {
-    add(key, "true or false", value ? "true" : "false", doc);
+    add(key, "true or false", value ? "true" : "false", doc, "boolean");
   }
   void field(std::string_view key, std::string& value, std::string_view doc, std::vector<std::string> choices) override {
     std::string type = "string";
     for (std::size_t i = 0; i < choices.size(); ++i) type += (i == 0 ? ": " : " | ") + toml_string(choices[i]);
-    add(key, type, toml_string(value), doc);
+    add(key, type, toml_string(value), doc, "string", std::move(choices));
   }
   void field(std::string_view key, std::vector<std::string>& value, std::string_view doc) override {
     std::string text = "[";
     for (std::size_t i = 0; i < value.size(); ++i) text += (i == 0 ? "" : ", ") + toml_string(value[i]);
-    add(key, "list of strings", text + "]", doc);
+    add(key, "list of strings", text + "]", doc, "strings");
   }
 
  protected:
@@ -104,9 +107,10 @@ class Collector final : public Fields {
   void end_section() override { open_.pop_back(); }
 
  private:
-  void add(std::string_view key, std::string type, std::string value, std::string_view doc) {
+  void add(std::string_view key, std::string type, std::string value, std::string_view doc, std::string kind,
+           std::vector<std::string> choices = {}, const Limits& limits = {}) {
     sections_[open_.empty() ? 0 : open_.back()].entries.push_back(
-        {std::string(key), std::move(type), std::move(value), std::string(doc)});
+        {std::string(key), std::move(type), std::move(value), std::string(doc), std::move(kind), std::move(choices), limits});
   }
 
   std::vector<Section> sections_;
@@ -150,28 +154,53 @@ std::string write_config(const std::function<void(Fields&)>& describe) {
   return out;
 }
 
+namespace {
+
+[[noreturn]] void throw_no_such_key(const Collector& collector, const std::string& key) {
+  std::vector<std::string> names;
+  for (const Section& section : collector.sections()) {
+    if (!section.name.empty()) names.push_back(section.name);
+    for (const Entry& entry : section.entries) names.push_back(dotted(section, entry));
+  }
+  throw ConfigError("there is no config key \"" + key + "\"" + suggestion_text(did_you_mean_key(key, names)) +
+                    " `tradewind config schema` lists all");
+}
+
+bool is_within(const Section& section, const std::string& key) {
+  return key.empty() || section.name == key || section.name.starts_with(key + ".");
+}
+
+}  // namespace
+
 std::string explain_config(const std::function<void(Fields&)>& describe, const std::string& key) {
   Collector collector;
   describe(collector);
   std::string out;
-  std::vector<std::string> names;
   for (const Section& section : collector.sections()) {
-    const bool whole = key.empty() || section.name == key || section.name.starts_with(key + ".");
-    if (!section.name.empty()) names.push_back(section.name);
+    const bool whole = is_within(section, key);
     if (whole && !section.entries.empty() && !section.name.empty()) {
       if (!out.empty()) out += '\n';
       out += wrap_text(fmt::format("[{}] {}", section.name, section.doc), "");
     }
     for (const Entry& entry : section.entries) {
       const std::string name = dotted(section, entry);
-      names.push_back(name);
       if (!whole && name != key) continue;
       out += wrap_text(name + " = " + entry.value, "") + wrap_text("(" + entry.type + ") " + entry.doc, "    ");
     }
   }
-  if (out.empty())
-    throw ConfigError("there is no config key \"" + key + "\"" + suggestion_text(did_you_mean_key(key, names)) +
-                      " `tradewind config schema` lists all");
+  if (out.empty()) throw_no_such_key(collector, key);
+  return out;
+}
+
+std::vector<ConfigKey> config_keys(const std::function<void(Fields&)>& describe, const std::string& key) {
+  Collector collector;
+  describe(collector);
+  std::vector<ConfigKey> out;
+  for (const Section& section : collector.sections())
+    for (const Entry& entry : section.entries)
+      if (is_within(section, key) || dotted(section, entry) == key)
+        out.push_back({dotted(section, entry), entry.kind, entry.value, entry.choices, entry.limits, entry.doc});
+  if (out.empty()) throw_no_such_key(collector, key);
   return out;
 }
 

@@ -9,6 +9,12 @@ ninja -C "$build" tradewind >/dev/null
 cmake --install "$build" --prefix "$scratch/prefix" >"$scratch/install.log" || { cat "$scratch/install.log"; exit 1; }
 test -x "$scratch/prefix/bin/tradewind"
 test -f "$scratch/prefix/share/tradewind/configs/language/gpt-shakespeare.toml"
+share=$scratch/prefix/share
+grep -q '^\.TH TRADEWIND 1' "$share/man/man1/tradewind.1"
+grep -q '^complete -F _tradewind tradewind' "$share/bash-completion/completions/tradewind"
+grep -q '^#compdef tradewind' "$share/zsh/site-functions/_tradewind"
+grep -q '^complete -c tradewind' "$share/fish/vendor_completions.d/tradewind.fish"
+bash -n "$share/bash-completion/completions/tradewind"
 
 mkdir "$scratch/user"
 cat >"$scratch/user/CMakeLists.txt" <<'END'

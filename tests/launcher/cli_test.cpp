@@ -87,7 +87,8 @@ BOOST_AUTO_TEST_CASE(every_verb_has_help_with_examples_in_80_columns) {
   BOOST_CHECK_EQUAL(program.code, 0);
   check_columns(program.output);
   BOOST_CHECK_EQUAL(shop.run({"-h"}).output, program.output);
-  for (const std::string verb : {"train", "evaluate", "generate", "export", "config", "demo-text"}) {
+  for (const std::string verb : {"train", "evaluate", "generate", "export", "verify", "inspect", "compare", "report", "config",
+                                 "demo-text", "env", "completion", "help"}) {
     BOOST_CHECK(holds(program.output, "\n  " + verb + " "));
     const Outcome help = shop.run({verb, "--help"});
     BOOST_CHECK_EQUAL(help.code, 0);
@@ -96,6 +97,7 @@ BOOST_AUTO_TEST_CASE(every_verb_has_help_with_examples_in_80_columns) {
     BOOST_CHECK_EQUAL(help.errors, "");
     check_columns(help.output);
     BOOST_CHECK_EQUAL(shop.run({verb, "-h"}).output, help.output);
+    BOOST_CHECK_EQUAL(shop.run({"help", verb}).output, help.output);
   }
   const Outcome nothing = shop.run({});
   BOOST_CHECK_EQUAL(nothing.code, 2);
@@ -119,6 +121,8 @@ BOOST_AUTO_TEST_CASE(a_command_line_that_makes_no_sense) {
   check_refused(shop.run({"generate", "runs/x", "--seed", "-1"}), 2, {"--seed"});
   check_refused(shop.run({"config", "shcema"}), 2, {"did you mean \"schema\"?"});
   check_refused(shop.run({"demo-text", "--documents", "0"}), 2, {"--documents"});
+  check_refused(shop.run({"help", "trian"}), 2, {"no verb \"trian\"", "did you mean \"train\"?"});
+  check_refused(shop.run({"completion", "tcsh"}), 2, {"bash, zsh and fish"});
 }
 
 BOOST_AUTO_TEST_CASE(a_config_that_is_wrong) {
@@ -168,6 +172,16 @@ BOOST_AUTO_TEST_CASE(the_schema_explains_every_key) {
   const Outcome one = shop.run({"config", "schema", "train.micro_batch"});
   BOOST_CHECK(one.output.starts_with("train.micro_batch = 0\n"));
   check_refused(shop.run({"config", "schema", "train.stpes"}), 2, {"did you mean \"train.steps\"?"});
+  const auto json = nlohmann::json::parse(shop.run({"config", "schema", "--json"}).output);
+  BOOST_CHECK_GT(json.at("keys").size(), 40);
+  for (const auto& key : json.at("keys")) {
+    std::string line = key.at("key").get<std::string>() + " = ";
+    line += key.at("default").get<std::string>();
+    BOOST_CHECK_MESSAGE(holds(all.output, line), line);
+  }
+  const auto device = nlohmann::json::parse(shop.run({"config", "schema", "device", "--json"}).output).at("keys").at(0);
+  BOOST_CHECK_EQUAL(device.at("choices").size(), 3);
+  check_refused(shop.run({"config", "schema", "train.stpes", "--json"}), 2, {"did you mean \"train.steps\"?"});
 }
 
 BOOST_AUTO_TEST_CASE(a_dry_run_tries_every_check) {
