@@ -1,5 +1,6 @@
 #include "launcher/dry_run.h"
 
+#include <fmt/format.h>
 #include <langinfo.h>
 #include <unistd.h>
 
@@ -7,11 +8,14 @@
 #include <clocale>
 #include <cstdio>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 
 #include "kernels/base/isa.h"
 #include "launcher/run_config.h"
 #include "runtime/comm/mpi.h"
+#include "runtime/config/config.h"
 
 namespace tradewind::launcher {
 
@@ -37,10 +41,10 @@ std::string mebibytes(double bytes) {
   return text;
 }
 
-/// Runs the checks and prints them.
+/// Runs the checks and prints them, each as it is done; as JSON all together.
 class Checklist {
  public:
-  Checklist() {
+  explicit Checklist(bool json) : json_(json) {
     std::setlocale(LC_CTYPE, "");
     const bool utf8 = std::string(nl_langinfo(CODESET)) == "UTF-8";
     tick_ = utf8 ? "\u2713" : "ok";
@@ -50,23 +54,39 @@ class Checklist {
   /// `check` returns what it found. False where it threw.
   bool run(const char* name, const std::function<std::string()>& check) {
     try {
-      print(tick_, name, check());
+      add(tick_, "good", name, check());
       return true;
     } catch (const Error& e) {
-      print(cross_, name, e.what());
+      add(cross_, "failed", name, e.what());
       if (code_ == 0) code_ = static_cast<int>(e.code());
     }
     return false;
   }
-  void skip(const char* name, const char* why) { print(cross_, name, std::string("not tried: ") + why); }
-  int code() const { return code_; }
+  void skip(const char* name, const char* why) { add(cross_, "not tried", name, std::string("not tried: ") + why); }
+  /// The exit code.
+  int finish() const {
+    if (json_)
+      std::printf("%s\n", nlohmann::ordered_json{{"good", code_ == 0}, {"exit_code", code_}, {"checks", checks_}}
+                              .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
+                              .c_str());
+    return code_;
+  }
 
  private:
-  void print(const char* mark, const char* name, const std::string& text) {
-    std::printf("%d. %s %-10s %s\n", ++count_, mark, name, text.c_str());
+  void add(const char* mark, const char* state, const char* name, const std::string& text) {
+    checks_.push_back({{"name", name}, {"state", state}, {"found", text}});
+    if (json_) return;
+    const std::string head = fmt::format("{}. {} {:<10} ", checks_.size(), mark, name);
+    const std::size_t columns = head.size() - (static_cast<unsigned char>(*mark) < 0x80 ? 0 : 2);  // a tick has three bytes
+    std::string body;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) body += runtime::wrap_text(line, std::string(columns, ' '));
+    std::printf("%s%s", head.c_str(), body.empty() ? "\n" : body.c_str() + columns);
   }
+  bool json_;
   const char *tick_, *cross_;
-  int count_ = 0, code_ = 0;
+  nlohmann::ordered_json checks_ = nlohmann::ordered_json::array();
+  int code_ = 0;
 };
 
 struct Plan {
@@ -118,10 +138,10 @@ std::string check_disk(const Plan& plan) {
 
 }  // namespace
 
-int dry_run(const fs::path& file, const std::vector<std::string>& overrides, const models::Registry& registry) {
+int dry_run(const fs::path& file, const std::vector<std::string>& overrides, const models::Registry& registry, bool json) {
   const auto [rank, ranks] = runtime::launched_rank();
   if (rank != 0) return 0;  // rank 0 speaks for all
-  Checklist list;
+  Checklist list(json);
   Plan plan;
   plan.ranks = ranks;
   const bool configured = list.run("config", [&] {
@@ -130,7 +150,7 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
   });
   if (!configured) {
     for (const char* name : {"data", "parameters", "FLOPs", "memory", "disk", "threads"}) list.skip(name, "no config");
-    return list.code();
+    return list.finish();
   }
   auto& c = plan.config;
   list.run("data", [&] {
@@ -171,7 +191,7 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
     for (const auto& note : notes) found += "; " + note;
     return found;
   });
-  return list.code();
+  return list.finish();
 }
 
 }  // namespace tradewind::launcher

@@ -12,12 +12,13 @@ namespace {
 const char* const kHelp = R"(A trained model as one HDF5 file that h5py and h5dump read.
 
 usage: tradewind export RUN --to FILE [--overwrite]
-                            [--checkpoint last|best|STEP]
+                            [--checkpoint last|best|STEP] [--json]
 
   RUN              a run directory
   --to FILE        where to, as in model.h5
   --overwrite      replace FILE where it exists
   --checkpoint C   last (default), best, or the step of one
+  --json           print one JSON object: what was written
 
 examples:
   tradewind export runs/gpt-shakespeare --to model.h5
@@ -28,7 +29,7 @@ struct ExportOptions {
   std::filesystem::path run;
   std::string checkpoint = "last";
   std::filesystem::path to;
-  bool overwrite = false;
+  bool overwrite = false, json = false;
 };
 
 int export_run(const ExportOptions& options, const models::Registry& registry) {
@@ -49,6 +50,14 @@ int export_run(const ExportOptions& options, const models::Registry& registry) {
                         {"step", run.checkpoint->step()},
                         {"tradewind_version", runtime::version()}},
                        options.overwrite);
+  if (options.json) {
+    const nlohmann::ordered_json out = {{"path", options.to.string()},
+                                        {"step", run.checkpoint->step()},
+                                        {"tensors", tensors.size()},
+                                        {"parameters", run.task->parameters().parameter_count()}};
+    std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    return 0;
+  }
   std::printf("%s: %zu tensors, %lld parameters of step %lld\n", options.to.c_str(), tensors.size(),
               static_cast<long long>(run.task->parameters().parameter_count()), static_cast<long long>(run.checkpoint->step()));
   return 0;
@@ -64,6 +73,7 @@ int run_export(const Arguments& arguments, const models::Registry& registry) {
   line.option("--checkpoint", options.checkpoint);
   line.option("--to", to);
   line.flag("--overwrite", options.overwrite);
+  line.flag("--json", options.json);
   line.parse(arguments, 1);
   if (to.empty()) line.complain("--to is missing: where shall the model go, as in --to model.h5");
   options.run = run;

@@ -22,6 +22,7 @@ usage: tradewind generate RUN [options]
   --seed S         the same seed gives the same text (default 1)
   --samples N      how many texts (default 1)
   --stream         print while it is being generated
+  --json           print one JSON object
   --checkpoint C   last (default), best, or the step of one
 
 examples:
@@ -39,7 +40,7 @@ struct GenerateOptions {
   double top_p = 1.0;
   std::uint64_t seed = 1;
   std::int64_t samples = 1;
-  bool stream = false;
+  bool stream = false, json = false;
 };
 
 void check(const GenerateOptions& o) {
@@ -52,9 +53,31 @@ void check(const GenerateOptions& o) {
 
 void write(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
+models::GenerateOptions drawing(const GenerateOptions& options, const LoadedRun& run) {
+  return {.tokens = options.tokens,
+          .temperature = static_cast<float>(options.temperature),
+          .top_k = options.top_k,
+          .top_p = static_cast<float>(options.top_p),
+          .stop = run.tokenizer->end_of_text()};
+}
+
+int print_json(const GenerateOptions& options, const LoadedRun& run) {
+  const auto tokens = prompt_tokens(run, options.prompt);  // an empty prompt is refused as without --json
+  const nlohmann::ordered_json out = {
+      {"run", options.run.string()},
+      {"step", run.checkpoint->step()},
+      {"prompt", options.prompt},
+      {"prompt_tokens", tokens.size()},
+      {"seed", options.seed},
+      {"texts", sample_texts(run, options.prompt, options.samples, options.seed, drawing(options, run))}};
+  write(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  return 0;
+}
+
 int generate(const GenerateOptions& options, const models::Registry& registry) {
   check(options);
   const LoadedRun run = load_run(options.run, options.checkpoint, {}, registry);
+  if (options.json) return print_json(options, run);
   auto& model = run.language_model();
   run.context->step_state().seed = options.seed;
   const std::vector<std::vector<std::int32_t>> prompts(static_cast<std::size_t>(options.samples),
@@ -75,20 +98,14 @@ int generate(const GenerateOptions& options, const models::Registry& registry) {
     decoder = std::make_unique<runtime::StreamDecoder>(*run.tokenizer);
     text = options.prompt;
   };
-  models::generate(*run.context, model, prompts,
-                   {.tokens = options.tokens,
-                    .temperature = static_cast<float>(options.temperature),
-                    .top_k = options.top_k,
-                    .top_p = static_cast<float>(options.top_p),
-                    .stop = run.tokenizer->end_of_text()},
-                   [&](std::int64_t sample, std::int32_t token) {
-                     while (current < sample) begin(current + 1);  // a sample that ended at once has no token
-                     text += decoder->push(token);
-                     if (!options.stream) return;
-                     write(text);
-                     std::fflush(stdout);
-                     text.clear();
-                   });
+  models::generate(*run.context, model, prompts, drawing(options, run), [&](std::int64_t sample, std::int32_t token) {
+    while (current < sample) begin(current + 1);  // a sample that ended at once has no token
+    text += decoder->push(token);
+    if (!options.stream) return;
+    write(text);
+    std::fflush(stdout);
+    text.clear();
+  });
   while (current + 1 < options.samples) begin(current + 1);
   finish();
   return 0;
@@ -110,7 +127,9 @@ int run_generate(const Arguments& arguments, const models::Registry& registry) {
   line.seed(options.seed);
   line.option("--samples", options.samples);
   line.flag("--stream", options.stream);
+  line.flag("--json", options.json);
   line.parse(arguments, 1);
+  if (options.stream && options.json) line.complain("--stream and --json do not go together");
   options.run = run;
   return generate(options, registry);
 }

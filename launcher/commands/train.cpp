@@ -24,13 +24,15 @@ namespace {
 
 const char* const kHelp = R"(Train a model from a config file, or go on with a run that was stopped.
 
-usage: tradewind train CONFIG [--set KEY=VALUE]... [--dry-run] [--fresh]
+usage: tradewind train CONFIG [--set KEY=VALUE]... [--fresh]
+       tradewind train CONFIG [--set KEY=VALUE]... --dry-run [--json]
 
   CONFIG           a TOML file, as in configs/; what its keys mean is shown by
                    tradewind config schema
   --set KEY=VALUE  override a key; may be given many times
   --dry-run        check config, data, size, memory, disk and threads, and
                    train nothing
+  --json           with --dry-run: print one JSON object
   --fresh          start anew where the run directory holds a run; the old one
                    moves to old/ in it
 
@@ -47,7 +49,7 @@ examples:
 struct TrainOptions {
   std::filesystem::path config;        // a recipe
   std::vector<std::string> overrides;  // --set key=value
-  bool dry_run = false;
+  bool dry_run = false, json = false;
   bool fresh = false;  // start anew where the run directory holds a run
 };
 
@@ -294,7 +296,7 @@ int train_as_rank(const TrainOptions& options, const models::Registry& registry,
 }
 
 int train(const TrainOptions& options, const models::Registry& registry) {
-  if (options.dry_run) return dry_run(options.config, options.overrides, registry);
+  if (options.dry_run) return dry_run(options.config, options.overrides, registry, options.json);
   Ranks ranks;
   try {
     return train_as_rank(options, registry, ranks);
@@ -319,8 +321,10 @@ int run_train(const Arguments& arguments, const models::Registry& registry) {
   line.positional("CONFIG", config);
   line.option("--set", options.overrides);
   line.flag("--dry-run", options.dry_run);
+  line.flag("--json", options.json);
   line.flag("--fresh", options.fresh);
   line.parse(arguments, 1);
+  if (options.json && !options.dry_run) line.complain("--json goes with --dry-run; a run writes metrics.jsonl");
   options.config = config;
   return train(options, registry);
 }

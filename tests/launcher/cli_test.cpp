@@ -195,6 +195,20 @@ BOOST_AUTO_TEST_CASE(a_dry_run_tries_every_check) {
   BOOST_CHECK(holds(bad.output, "1. \u2713 config") && holds(bad.output, "2. \u2717 data") &&
               holds(bad.output, "7. \u2717 threads"));
   BOOST_CHECK_EQUAL(shop.train({"--dry-run", "--set", "train.stpes=1"}).code, 2);
+  for (const Outcome& outcome : {good, bad}) {
+    std::istringstream lines(outcome.output);  // a tick has three bytes and one column
+    for (std::string line; std::getline(lines, line);) BOOST_CHECK_MESSAGE(line.size() <= 82, line);
+  }
+  const Outcome json = shop.train({"--dry-run", "--json", "--set", "data.path=none.txt"});
+  BOOST_CHECK_EQUAL(json.code, 3);
+  const auto object = nlohmann::json::parse(json.output);
+  BOOST_CHECK_EQUAL(object.at("exit_code"), 3);
+  BOOST_CHECK_EQUAL(object.at("checks").at(0).at("state"), "good");
+  BOOST_CHECK_EQUAL(object.at("checks").at(1).at("name"), "data");
+  BOOST_CHECK_EQUAL(object.at("checks").at(1).at("state"), "failed");
+  BOOST_CHECK_EQUAL(object.at("checks").at(2).at("state"), "failed");
+  BOOST_CHECK_EQUAL(nlohmann::json::parse(shop.train({"--dry-run", "--json"}).output).at("good"), true);
+  check_refused(shop.train({"--json"}), 2, {"--json goes with --dry-run"});
   BOOST_CHECK(!fs::exists(shop.path() / "runs"));
 }
 
@@ -219,6 +233,15 @@ BOOST_AUTO_TEST_CASE(a_run_from_training_to_export) {
   const std::vector<std::string> asked = {"generate", "runs/tiny", "--prompt", "Soft", "--tokens", "20", "--seed", "3"};
   const Outcome generated = shop.run(asked);
   BOOST_REQUIRE_MESSAGE(generated.code == 0, generated.errors);
+  std::vector<std::string> as_json = asked;
+  as_json.emplace_back("--json");
+  const auto texts = nlohmann::json::parse(shop.run(as_json).output);
+  BOOST_CHECK_EQUAL(texts.at("step"), 6);
+  BOOST_CHECK_EQUAL(texts.at("texts").at(0).get<std::string>() + "\n", generated.output);
+  as_json.emplace_back("--stream");
+  check_refused(shop.run(as_json), 2, {"--stream and --json"});
+  const Outcome exported = shop.run({"export", "runs/tiny", "--to", "as-json.h5", "--json"});
+  BOOST_CHECK_EQUAL(nlohmann::json::parse(exported.output).at("path"), "as-json.h5");
   BOOST_CHECK(generated.output.starts_with("Soft"));
   auto streamed = asked;
   streamed.push_back("--stream");

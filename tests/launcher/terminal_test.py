@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""On a terminal a run draws its line with carriage returns alone: no colour, no escape, NO_COLOR or not, and never wider than it."""
+import os
+import pty
+import struct
+import subprocess
+import sys
+import tempfile
+import fcntl
+import termios
+
+BINARY = os.environ["TRADEWIND_BINARY"]
+RECIPE = """[data]
+path = "text.txt"
+[model]
+name = "gpt"
+layers = 1
+heads = 2
+channels = 16
+context = 16
+[train]
+steps = 200
+batch = 8
+[evaluate]
+every = 50
+[runtime]
+threads = 1
+"""
+
+
+def on_a_terminal(arguments, folder, columns):
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    environment.pop("NO_COLOR", None)
+    process = subprocess.Popen([BINARY, *arguments], cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal,
+                               env=environment)
+    os.close(terminal)
+    seen = b""
+    while True:
+        try:
+            part = os.read(controller, 65536)
+        except OSError:  # the last writer is gone
+            break
+        if not part:
+            break
+        seen += part
+    os.close(controller)
+    assert process.wait() == 0, seen.decode()
+    return seen.decode()
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/tiny.toml", "w", encoding="utf-8") as file:
+            file.write(RECIPE)
+        with open(f"{folder}/text.txt", "w", encoding="utf-8") as file:
+            file.writelines(f"A soft towel of linen, number {i}.\n" for i in range(200))
+        trained = on_a_terminal(["train", "tiny.toml"], folder, 60)
+        assert "\r" in trained and "step 200/200" in trained, trained
+        for line in trained.replace("\n", "\r").split("\r"):
+            if line.startswith("step ") and "/" in line.split()[1]:
+                assert len(line.rstrip()) < 60, f"wider than the terminal: {line!r}"
+        shown = trained
+        for arguments in (["evaluate", "runs/tiny"], ["verify", "runs/tiny"], ["inspect", "runs/tiny"], ["env"], ["--help"],
+                          ["report", "runs/tiny", "--no-samples"], ["config", "schema"], ["train", "tiny.toml", "--dry-run"]):
+            shown += on_a_terminal(arguments, folder, 80)
+        assert "\x1b" not in shown, "there is an escape in what a terminal is shown"
+    print("no colour and no escape on a terminal")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
