@@ -90,7 +90,7 @@ footer{margin-top:2.5rem}
 th,td{padding-right:.6rem}}
 @media print{:root{--paper:#fff;--card:#fff;--ink:#000;--quiet:#333;--rule:#999;--grid:#ccc;--c0:#0b5cad;--c1:#a84300;
 --c2:#0a6b45;--c3:#7a34b8;--c4:#b3203c;--c5:#0b6470;--bad:#b3203c}body{max-width:none;padding:0;font-size:10.5pt}
-.charts{grid-template-columns:1fr 1fr}h2{break-after:avoid}pre,tr{break-inside:avoid}.wide{overflow:visible}}
+.charts{grid-template-columns:1fr 1fr}.tick{font-size:34px}h2{break-after:avoid}pre,tr{break-inside:avoid}.wide{overflow:visible}}
 )";
 }
 

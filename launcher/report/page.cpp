@@ -65,6 +65,7 @@ std::string verdict_of(const RunRecord& run) {
   }
   if (const auto bad = run.bad_steps(); bad > 0)
     out += fmt::format("{} of {} steps had no finite loss or gradient. ", bad, run.steps.size());
+  out.pop_back();  // the space
   return out;
 }
 
