@@ -57,7 +57,7 @@ def main():
         with open(f"{folder}/text.txt", "w", encoding="utf-8") as file:
             file.writelines(f"A soft towel of linen, number {i}.\n" for i in range(200))
         trained = on_a_terminal(["train", "tiny.toml"], folder, 60)
-        assert "\r" in trained and "step 200/200" in trained, trained
+        assert "\r" in trained and "done: 200 steps" in trained, trained  # which steps are drawn is a matter of time
         for line in trained.replace("\n", "\r").split("\r"):
             if line.startswith("step ") and "/" in line.split()[1]:
                 assert len(line.rstrip()) < 60, f"wider than the terminal: {line!r}"
