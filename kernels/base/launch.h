@@ -44,6 +44,9 @@ struct Launch {
   Scratch* scratch = &heap_scratch();
   const StepState* step = nullptr;  // device memory; needed by kernels whose header says so
   int threads = 1;                  // CPU threads; kernels enter OpenMP only from the caller's thread
+  /// Forward products only: the bits of a row of the output do not depend on the rows beside it (nor on `threads`). For
+  /// serving; slower than what training takes.
+  bool stable_rows = false;
 };
 
 /// Workspace of `count` elements that goes back when the scope ends.

@@ -15,6 +15,7 @@
 #include "kernels/base/parallel.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/packed_gemm.h"
+#include "kernels/cpu/row_products.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/linear.cpp"
@@ -186,6 +187,11 @@ void linear_forward(float* y, float* pre, const float* x, const float* w, const 
     for (std::int64_t m = begin; m < end; ++m)
       activation_forward(y + m * s.ldy, product + m * s.ldy, s.N, activation, DType::kFloat32, alone);
   };
+  if (launch.stable_rows) {
+    row_products(product, x, w, bias, s.M, s.N, s.K, s.ldx, s.ldy, launch.threads);
+    if (activate) activate_rows(0, s.M);
+    return;
+  }
   if (pack_whole(s)) {
     multiply_rows(product, s.ldy, {x, s.ldx}, {w, s.K, true}, bias, s.M, s.N, s.K, Write::kAssign, launch,
                   [&](std::int64_t begin, std::int64_t end) {

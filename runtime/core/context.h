@@ -24,6 +24,8 @@ class Context {
   const kernels::StepState& step_state() const { return step_state_; }
 
   kernels::Launch launch() const;
+  /// kernels::Launch::stable_rows of every launch from now on.
+  void set_stable_rows(bool on) { stable_rows_ = on; }
   Tensor tensor(const Shape& shape, DType dtype = DType::kFloat32) const { return {*allocator_, shape, dtype}; }
 
  private:
@@ -31,6 +33,7 @@ class Context {
   int threads_;
   std::unique_ptr<Allocator> allocator_;
   kernels::StepState step_state_;
+  bool stable_rows_ = false;
 };
 
 /// How many cores this process may run on.

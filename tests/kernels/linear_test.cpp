@@ -77,6 +77,31 @@ constexpr std::int64_t kShapes[][3] = {{1, 1, 1},    {7, 5, 3},  {64, 65, 100}, 
 
 }  // namespace
 
+BOOST_AUTO_TEST_CASE(stable_rows_have_the_same_bits_whatever_stands_beside_them) {
+  constexpr std::int64_t kRows = 70;
+  for (const auto& [N, K] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {5, 3}, {65, 100}, {24, 64}, {300, 67}}) {
+    const auto x = random_values(kRows * K, 1), w = random_values(N * K, 2), b = random_values(N, 3);
+    const Oracle oracle{kRows, N, K, K, N};
+    const auto want = oracle.forward(widen(x), widen(w), widen(b), std::vector<double>(kRows * N), Activation::kGeluTanh);
+    const auto rows = [&](std::int64_t first, std::int64_t count, int threads) {
+      Launch launch = with_threads(threads);
+      launch.stable_rows = true;
+      std::vector<float> y(count * N);
+      linear_forward(y.data(), nullptr, x.data() + first * K, w.data(), b.data(), {count, N, K},
+                     {.activation = Activation::kGeluTanh}, launch);
+      return y;
+    };
+    const auto all = rows(0, kRows, 1);
+    check_close("stable rows", all, want, kTolerance);
+    for (const std::int64_t count : {1, 2, 3, 4, 5, 7, 16, 33})
+      for (const int threads : {1, 2, 3}) {
+        const auto part = rows(11, count, threads);
+        BOOST_CHECK_MESSAGE(std::equal(part.begin(), part.end(), all.begin() + 11 * N),
+                            count << " rows of " << N << " x " << K << " on " << threads << " threads");
+      }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(forward_matches_float64) {
   for (const auto& [M, N, K] : kShapes)
     for (const int threads : {1, 2, 3})
