@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Three hosts, two ranks on each: a host that is cut off or loses its power, a rank that is stopped or killed, under mpirun over ssh
 # (cluster/mpirun/hosts) and under srun. The run ends by itself, names rank, host and collective, gives the exit code 5, and its
-# last checkpoint is good.
+# last checkpoint is good. A rank that fails by itself, for want of memory (5), of a file (3) or of room on its disk (4), is named, and
+# its exit code is the job's.
 #
-#   tests/cluster/lab_test.sh            three cases, a minute: what tests/run runs
-#   tests/cluster/lab_test.sh all        every launcher with every event, five minutes
-#   tests/cluster/lab_test.sh LAUNCHER EVENT TARGET    one: hosts|srun  cut|power|stop|kill  node3 or a rank
+#   tests/cluster/lab_test.sh            four cases, a minute: what tests/run runs
+#   tests/cluster/lab_test.sh all        every launcher with every event, eight minutes
+#   tests/cluster/lab_test.sh LAUNCHER EVENT TARGET
+#       one: hosts|srun  cut|power|stop|kill|memory|missing|full  node3 (cut, power, missing) or a rank
+#   HEARTBEAT=10 tests/cluster/lab_test.sh ...         cluster.heartbeat_seconds (3 where it is not said)
 #
 # Needs root and a cluster of three hosts on this machine, made by the scripts up, on, cut, heal, kill-node, boot and down in
 # the folder CLUSTER_LAB. What it prints ends with the times: how long after the event the last rank that can be
@@ -24,6 +27,7 @@ binary=$(readlink -f "$binary")
 
 work=$(mktemp -d /tmp/tradewind-lab-XXXXXX)
 export LAB_STATE=$work/lab LAB_SHARE=$work:$source_dir LAB_SLURMD_TIMEOUT=120 # Slurm shall not notice first
+# shellcheck disable=SC2317 # the trap calls it
 finish() {
   "$lab/down" >/dev/null 2>&1
   rm -rf "$work"
@@ -33,7 +37,7 @@ trap finish EXIT
 
 cd "$work" || exit 1
 for i in $(seq 400); do echo "Soft linen towel number $i, in $((i % 7)) colours."; done >text.txt
-cat >run.toml <<'END'
+cat >run.toml <<END
 device = "cpu"
 [data]
 path = "text.txt"
@@ -51,8 +55,18 @@ every = 10
 [runtime]
 threads = 1
 [cluster]
-heartbeat_seconds = 3
+heartbeat_seconds = ${HEARTBEAT:-3}
 END
+
+# What each rank runs: tradewind, under the limit that limit-RANK holds.
+cat >rank.sh <<END
+#!/bin/bash
+limit=$work/limit-\${OMPI_COMM_WORLD_RANK:-\$SLURM_PROCID}
+trap '' XFSZ
+[[ -f \$limit ]] && eval "\$(cat "\$limit")"
+exec "$binary" "\$@"
+END
+chmod +x rank.sh
 
 # The processes of ranks, zombies not counted; with a number: of that rank.
 ranks() {
@@ -67,15 +81,87 @@ ranks() {
 
 seconds_since() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f", b - a }'; }
 
-failures=0
-check() { # LAUNCHER EVENT TARGET
-  local launcher=$1 event=$2 target=$3 run=$work/run-$1-$2-$3 program command job began code ranks_gone named
-  program=(train "$work/run.toml" --set "run.directory=$run")
+# launch LAUNCHER OPTION...: sets `command` to a training under it.
+launch() {
+  local launcher=$1 program=(train "$work/run.toml" "${@:2}")
   case $launcher in
-    hosts) command=(env "TRADEWIND=$binary" "$source_dir/cluster/mpirun/hosts" --hostfile "$LAB_STATE/hostfile" --interface eth0
+    hosts) command=(env "TRADEWIND=$work/rank.sh" "$source_dir/cluster/mpirun/hosts" --hostfile "$LAB_STATE/hostfile" --interface eth0
       --oversubscribe -t 1 "${program[@]}") ;;
-    srun) command=(srun -N3 --ntasks-per-node=2 "$binary" "${program[@]}") ;;
+    srun) command=(srun -N3 --ntasks-per-node=2 "$work/rank.sh" "${program[@]}") ;;
   esac
+}
+
+# slurm_again: the nodes answer again.
+slurm_again() {
+  local node
+  for node in node1 node2 node3; do "$lab/on" node1 scontrol update "nodename=$node" state=resume 2>/dev/null; done
+  # Slurm may hold a node for answering that does not yet: a job that answers on all three says more than sinfo.
+  for _ in $(seq 20); do
+    timeout 20 "$lab/on" node1 srun -N3 true >/dev/null 2>&1 && return 0
+    sleep 2
+  done
+  echo "Slurm does not find its nodes again"
+}
+
+failures=0
+judge() { # RUN WRONG: fails where WRONG says something
+  [[ -z $2 ]] && return
+  echo "FAILED:$2"
+  sed 's/^/    /' "$1.out" | tail -n 60
+  failures=$((failures + 1))
+}
+
+# A rank that fails by itself.
+fails() { # LAUNCHER EVENT TARGET
+  local launcher=$1 event=$2 target=$3 run=$work/run-$1-$2-$3 expected named wrong='' code began node options=()
+  options=(--set "run.directory=$run")
+  case $event in
+    memory)
+      echo 'ulimit -v 700000' >"limit-$target"
+      options+=(--set model.channels=1024 --set model.context=512)
+      expected=5 named="rank $target (" ;;
+    missing)
+      for node in node1 node2 node3; do
+        [[ $node == "$target" ]] || "$lab/on" "$node" sh -c 'mkdir -p /tmp/private && cp "$1" /tmp/private/text.txt' sh "$work/text.txt"
+      done
+      options+=(--set data.path=/tmp/private/text.txt)
+      expected=3 named=$target ;;
+    full) # a good checkpoint first: stopped, as before a time limit
+      launch "$launcher" "${options[@]}"
+      timeout -k 5 90 "$lab/on" node1 "${command[@]}" >"$run.out" 2>&1 &
+      for _ in $(seq 300); do
+        [[ -s $run/metrics.jsonl ]] && break
+        sleep 0.1
+      done
+      kill -USR1 "$(ranks 4)"
+      wait $!
+      code=$?
+      [[ $code -eq 75 ]] || wrong+=" after SIGUSR1 to rank 4 the exit code is $code, not 75;"
+      echo 'ulimit -f 16' >"limit-$target"
+      expected=4 named="rank $target on " ;; # all ranks say which one could not write
+  esac
+  launch "$launcher" "${options[@]}"
+  began=$(date +%s.%N)
+  timeout -k 5 90 "$lab/on" node1 "${command[@]}" >"$run.out" 2>&1
+  code=$?
+  rm -f limit-*
+  echo "== $launcher, $event $target: exit code $code; launcher gone $(seconds_since "$began") s after its start"
+  grep -E '^error: ' "$run.out" | sort | uniq -c | sort -rn | head -3 | cut -c1-300
+  grep -E '^error: ' "$run.out" | grep -qF "$named" || wrong+=" $named is not named;"
+  [[ $code -eq $expected ]] || wrong+=" the exit code is not $expected;"
+  sleep 1
+  [[ -n $(ranks) ]] && wrong+=" ranks are left: $(ranks | xargs);"
+  if [[ $event == full ]]; then
+    "$binary" verify "$run" >"$run.verify" 2>&1 || wrong+=" its checkpoint does not load: $(tail -n 1 "$run.verify");"
+  fi
+  judge "$run" "$wrong"
+  ranks | xargs -r kill -KILL
+  [[ $launcher == hosts ]] || slurm_again
+}
+
+check() { # LAUNCHER EVENT TARGET
+  local launcher=$1 event=$2 target=$3 run=$work/run-$1-$2-$3 job began code ranks_gone named
+  launch "$launcher" --set "run.directory=$run"
   timeout -k 5 90 "$lab/on" node1 "${command[@]}" >"$run.out" 2>&1 &
   job=$!
   for _ in $(seq 300); do
@@ -106,22 +192,15 @@ check() { # LAUNCHER EVENT TARGET
   [[ $code -eq 5 ]] || wrong+=" the exit code is not 5;"
   [[ $ranks_gone == never ]] && wrong+=" ranks are left: $(ranks | xargs);"
   "$binary" verify "$run" >"$run.verify" 2>&1 || wrong+=" its checkpoint does not load: $(tail -n 1 "$run.verify");"
-  if [[ -n $wrong ]]; then
-    echo "FAILED:$wrong"
-    sed 's/^/    /' "$run.out" | tail -n 60
-    failures=$((failures + 1))
-  fi
+  judge "$run" "$wrong"
   case $event in cut) "$lab/heal" "$target" ;; power) "$lab/boot" "$target" ;; esac
   ranks | xargs -r kill -KILL
   [[ $event == cut || $event == power ]] && sleep 2
-  [[ $launcher == hosts ]] && return 0
-  for node in node1 node2 node3; do "$lab/on" node1 scontrol update "nodename=$node" state=resume 2>/dev/null; done
-  # Slurm may hold a node for answering that does not yet: a job that answers on all three says more than sinfo.
-  for _ in $(seq 20); do
-    timeout 20 "$lab/on" node1 srun -N3 true >/dev/null 2>&1 && return 0
-    sleep 2
-  done
-  echo "Slurm does not find its nodes again"
+  [[ $launcher == hosts ]] || slurm_again
+}
+
+case_of() { # LAUNCHER EVENT TARGET
+  case $2 in memory | missing | full) fails "$@" ;; *) check "$@" ;; esac
 }
 
 case ${1:-} in
@@ -129,6 +208,7 @@ case ${1:-} in
     check hosts cut node3
     check srun cut node3
     check srun stop 0
+    fails srun missing node3
     ;;
   all)
     for launcher in hosts srun; do
@@ -138,9 +218,12 @@ case ${1:-} in
       check $launcher stop 0
       check $launcher stop 3
       check $launcher kill 3
+      fails $launcher memory 3
+      fails $launcher missing node3
+      fails $launcher full 3
     done
     ;;
-  *) check "$1" "$2" "$3" ;;
+  *) case_of "$1" "$2" "$3" ;;
 esac
 [[ $failures -eq 0 ]] && echo "all cases pass"
 exit $((failures > 0))
