@@ -13,7 +13,7 @@
 #include <sstream>
 
 #include "kernels/base/isa.h"
-#include "launcher/run_config.h"
+#include "launcher/session.h"
 #include "runtime/comm/mpi.h"
 #include "runtime/config/config.h"
 
@@ -154,7 +154,10 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
   }
   auto& c = plan.config;
   list.run("data", [&] {
-    plan.corpus = runtime::load_text_corpus(c.data, c.model->context(), static_cast<std::uint64_t>(c.run.seed));
+    const auto origin = open_origin(c);
+    const auto tokenizer = origin ? tokenizer_of(*origin) : nullptr;
+    plan.corpus =
+        runtime::load_text_corpus(c.data, c.model->context(), static_cast<std::uint64_t>(c.run.seed), tokenizer.get());
     return std::to_string(plan.corpus->train->tokens()) + " training tokens, " +
            std::to_string(plan.corpus->validation ? plan.corpus->validation->tokens() : 0) + " validation tokens, vocabulary " +
            std::to_string(plan.vocabulary());

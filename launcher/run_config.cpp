@@ -19,6 +19,8 @@ struct ModelSection {
 
 void RunSection::describe(runtime::Fields& f) {
   f.field("directory", directory, "Where config, log, metrics and checkpoints go; \"\": runs/<name of the recipe>.");
+  f.field("from", from,
+          "A run whose newest checkpoint gives the first parameters and the tokenizer (fine-tuning); \"\": random ones.");
   f.field("seed", seed, "Of initial weights, data order, dropout.", {.min = 0});
   f.field("tensorboard", tensorboard, "Whether the run directory gets an event file that TensorBoard shows.");
 }
@@ -53,6 +55,7 @@ runtime::TrainerConfig RunConfig::trainer_config() const {
           .checkpoint = checkpoint,
           .seed = static_cast<std::uint64_t>(run.seed),
           .shuffle = data.shuffle,
+          .peak_flops = 0,
           .extra = {}};
 }
 

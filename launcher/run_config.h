@@ -14,6 +14,7 @@ namespace tradewind::launcher {
 
 struct RunSection {
   std::string directory;
+  std::string from;
   std::int64_t seed = 1;
   bool tensorboard = true;
   void describe(runtime::Fields& f);

@@ -20,7 +20,7 @@ std::vector<std::int32_t> prompt_tokens(const LoadedRun& run, const std::string&
   const auto end = run.tokenizer->end_of_text();
   const bool documents = end && run.config.data.separates();
   if (documents) tokens.insert(tokens.begin(), *end);
-  if (tokens.empty()) throw ConfigError("--prompt is empty, and this model knows no beginning of a document; give some text");
+  if (tokens.empty()) throw ConfigError("the prompt is empty, and this model knows no beginning of a document; give some text");
   return tokens;
 }
 
@@ -34,10 +34,11 @@ std::vector<std::string> sample_texts(const LoadedRun& run, const std::string& p
   const auto n = static_cast<std::size_t>(count);
   std::vector<std::string> out(n, prompt);
   std::vector<runtime::StreamDecoder> decoders(n, runtime::StreamDecoder(*run.tokenizer));
-  models::generate(*run.context, model, std::vector(n, tokens), options, [&](std::int64_t sample, std::int32_t token) {
-    const auto s = static_cast<std::size_t>(sample);
-    out[s] += decoders[s].push(token);
-  });
+  models::generate(*run.context, model, models::samples_of(tokens, count), options,
+                   [&](std::int64_t sample, std::int32_t token) {
+                     const auto s = static_cast<std::size_t>(sample);
+                     out[s] += decoders[s].push(token);
+                   });
   for (std::size_t s = 0; s < n; ++s) out[s] += decoders[s].finish();
   return out;
 }

@@ -89,22 +89,34 @@ LoadedRun load_run(const fs::path& run, const std::string& which, const std::vec
   out.config = read_run_config(run / "config.toml", overrides, registry);
   std::vector<std::string> notes;
   out.context = make_context(out.config, notes);
-  try {
-    out.tokenizer = runtime::Tokenizer::from_json(out.checkpoint->state().at("run").at("tokenizer"));
-  } catch (const nlohmann::json::exception& e) {
-    throw CheckpointError("opening " + run.string() + ": the checkpoint holds no tokenizer: " + e.what());
-  }
+  out.tokenizer = tokenizer_of(*out.checkpoint);
   out.task = out.config.model->build({.vocabulary = out.tokenizer->vocabulary_size()});
   out.task->parameters().allocate(*out.context);
   runtime::load_parameters(out.task->parameters(), *out.checkpoint);
   return out;
 }
 
-nlohmann::json run_state(RunConfig& config, const runtime::TextCorpus& corpus) {
+std::unique_ptr<runtime::Tokenizer> tokenizer_of(const Checkpoint& checkpoint) {
+  const auto run = checkpoint.state().value("run", nlohmann::json::object());
+  if (!run.is_object() || !run.contains("tokenizer"))
+    throw CheckpointError("the checkpoint of step " + std::to_string(checkpoint.step()) + " holds no tokenizer");
+  return runtime::Tokenizer::from_json(run.at("tokenizer"));
+}
+
+std::optional<Checkpoint> open_origin(const RunConfig& config) {
+  if (config.run.from.empty()) return {};
+  try {
+    return select_checkpoint(config.run.from, "last");
+  } catch (const ConfigError& e) {
+    throw ConfigError(std::string("run.from: ") + e.what());
+  }
+}
+
+nlohmann::json run_state(RunConfig& config, const runtime::Tokenizer& tokenizer, std::uint64_t data_checksum) {
   return {{"config", config.text()},
           {"model", config.model_name},
-          {"tokenizer", corpus.tokenizer->to_json()},
-          {"data_checksum", corpus.train->checksum()}};
+          {"tokenizer", tokenizer.to_json()},
+          {"data_checksum", data_checksum}};
 }
 
 }  // namespace tradewind::launcher

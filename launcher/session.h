@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,13 @@ LoadedRun load_run(const std::filesystem::path& run, const std::string& which, c
 /// The checkpoint alone.
 runtime::Checkpoint select_checkpoint(const std::filesystem::path& run, const std::string& which);
 
+/// The tokenizer that a checkpoint holds. Throws CheckpointError where it holds none.
+std::unique_ptr<runtime::Tokenizer> tokenizer_of(const runtime::Checkpoint& checkpoint);
+
+/// The newest checkpoint of the run that run.from names; nothing where it names none.
+std::optional<runtime::Checkpoint> open_origin(const RunConfig& config);
+
 /// What the trainer stores in every checkpoint besides its own state, under "run".
-nlohmann::json run_state(RunConfig& config, const runtime::TextCorpus& corpus);
+nlohmann::json run_state(RunConfig& config, const runtime::Tokenizer& tokenizer, std::uint64_t data_checksum);
 
 }  // namespace tradewind::launcher

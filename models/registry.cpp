@@ -18,10 +18,25 @@ const ModelEntry& Registry::find(const std::string& name) const {
                     (near.empty() ? "; there are " + known : "; did you mean \"" + near + "\"?"));
 }
 
+const ModelEntry& Registry::find_huggingface(const std::string& type) const {
+  std::string known;
+  for (const auto& entry : entries_) {
+    if (entry.huggingface_type.empty()) continue;
+    if (entry.huggingface_type == type) return entry;
+    known += (known.empty() ? "\"" : ", \"") + entry.huggingface_type + "\"";
+  }
+  throw ConfigError("config.json: a model of type \"" + type + "\" cannot be read by this version; it reads " +
+                    (known.empty() ? "none" : known));
+}
+
+HuggingFaceForm ModelConfig::huggingface(std::int64_t /*vocabulary*/) const {
+  throw ConfigError("this model has no Hugging Face form; export it as HDF5");
+}
+
 Registry builtin_registry() {
   Registry registry;
   registry.add({"gpt", "Causal language model (GPT-2's layout, or with rotary positions, RMS norm, gated feed-forward).",
-                [] { return std::make_unique<GptConfig>(); }});
+                [] { return std::make_unique<GptConfig>(); }, "gpt2", gpt_from_huggingface});
   return registry;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "models/huggingface.h"
 #include "runtime/config/fields.h"
 #include "runtime/train/task.h"
 
@@ -27,12 +28,18 @@ class ModelConfig {
   virtual std::int64_t context() const = 0;
   /// The task with its parameters registered, not yet allocated.
   virtual std::unique_ptr<runtime::Task> build(const ModelInputs& inputs) const = 0;
+  /// The model, with `vocabulary` rows in its token table, as a Hugging Face directory. Throws ConfigError where it has no such
+  /// form, naming the key; that is what a model does that does not override this.
+  virtual HuggingFaceForm huggingface(std::int64_t vocabulary) const;
 };
 
 struct ModelEntry {
   std::string name;
   std::string doc;
   std::function<std::unique_ptr<ModelConfig>()> config;
+  std::string huggingface_type = {};  // config.json's "model_type" of directories that can be imported; "": none
+  /// Reads config.json. Throws ConfigError naming the key.
+  std::function<std::unique_ptr<ModelConfig>(const nlohmann::json&)> from_huggingface = {};
 };
 
 class Registry {
@@ -40,6 +47,8 @@ class Registry {
   void add(ModelEntry entry) { entries_.push_back(std::move(entry)); }
   /// Throws ConfigError with "did you mean" where there is none of that name.
   const ModelEntry& find(const std::string& name) const;
+  /// The one that reads this "model_type". Throws ConfigError naming those there are.
+  const ModelEntry& find_huggingface(const std::string& type) const;
   const std::vector<ModelEntry>& entries() const { return entries_; }
 
  private:

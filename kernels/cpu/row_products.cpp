@@ -1,10 +1,10 @@
-// Every element is one dot product along K in a fixed order: one vector accumulator, lanes added at the end, the rest of K behind
-// them. Register blocks of kRows x kColumns only decide how often x and w are loaded, never the order of an element's additions,
-// so the same bits come out of every block, of the ragged ones at the edges and of a single row too. (A library's product chooses
-// its blocking along K by M, N and K.)
+// Every element is one dot product along K in a fixed order: one vector accumulator, lanes added at the end, the rest of K
+// behind them. Register blocks of kRows x kColumns only decide how often x and w are loaded, never the order of an element's
+// additions, so the same bits come out of every block, of the ragged ones at the edges and of a single row too. (A library's
+// product chooses its blocking along K by M, N and K.)
 //
-// Bound: with few rows, reading w once, 4 N K bytes; threads take columns, and all rows pass over a block of columns while it is
-// in L2. With many rows two thirds of the loads of the products themselves: 12 products of 7 loads.
+// Bound: with few rows, reading w once, 4 N K bytes; threads take columns, and all rows pass over a block of columns while it
+// is in L2. With many rows two thirds of the loads of the products themselves: 12 products of 7 loads.
 #include "kernels/cpu/row_products.h"
 
 #include <algorithm>

@@ -6,8 +6,8 @@
 
 namespace tradewind::kernels::cpu {
 
-/// y[m, n] = sum_k x[m, k] w[n, k] + bias[n] (bias may be null); x [M, K] with row stride ldx, w [N, K] contiguous, y [M, N] with
-/// row stride ldy.
+/// y[m, n] = sum_k x[m, k] w[n, k] + bias[n] (bias may be null); x [M, K] with row stride ldx, w [N, K] contiguous, y [M, N]
+/// with row stride ldy.
 void row_products(float* y, const float* x, const float* w, const float* bias, std::int64_t M, std::int64_t N, std::int64_t K,
                   std::int64_t ldx, std::int64_t ldy, int threads);
 

@@ -9,6 +9,7 @@ namespace tradewind::launcher {
 int run_train(const Arguments& arguments, const models::Registry& registry);
 int run_evaluate(const Arguments& arguments, const models::Registry& registry);
 int run_generate(const Arguments& arguments, const models::Registry& registry);
+int run_import(const Arguments& arguments, const models::Registry& registry);
 int run_export(const Arguments& arguments, const models::Registry& registry);
 int run_verify(const Arguments& arguments, const models::Registry& registry);
 int run_config(const Arguments& arguments, const models::Registry& registry);

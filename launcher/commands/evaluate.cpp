@@ -3,6 +3,7 @@
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/session.h"
+#include "launcher/waiting.h"
 
 namespace tradewind::launcher {
 namespace {
@@ -31,15 +32,19 @@ struct EvaluateOptions {
 };
 
 int evaluate(const EvaluateOptions& options, const models::Registry& registry) {
+  auto waiting = std::make_unique<Waiting>("loading the checkpoint");
   const LoadedRun run = load_run(options.run, options.checkpoint, options.overrides, registry);
+  waiting->now("reading data");
   const auto corpus = runtime::load_text_corpus(run.config.data, run.config.model->context(),
                                                 static_cast<std::uint64_t>(run.config.run.seed), run.tokenizer.get());
   if (corpus.validation == nullptr)
     throw ConfigError("evaluating: the run has no validation part; give one with --set data.validation_path=FILE");
   const auto& train = run.config.train;
   const std::int64_t micro = train.micro_batch > 0 ? train.micro_batch : train.batch;
-  const auto result = runtime::evaluate(*run.context, *run.task, *corpus.validation,
-                                        run.config.evaluate.batch > 0 ? run.config.evaluate.batch : micro, 0);
+  const auto result = runtime::evaluate(
+      *run.context, *run.task, *corpus.validation, run.config.evaluate.batch > 0 ? run.config.evaluate.batch : micro, 0,
+      [&](std::int64_t done, std::int64_t total) { waiting->now("evaluating", done, total); });
+  waiting.reset();
   if (options.json) {
     const nlohmann::json out = {
         {"run", options.run.string()},     {"step", run.checkpoint->step()},        {"loss", result.loss},

@@ -2,38 +2,45 @@
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
-#include "launcher/session.h"
+#include "launcher/huggingface.h"
+#include "launcher/waiting.h"
 #include "runtime/checkpoint/hdf5_export.h"
 #include "runtime/core/environment.h"
 
 namespace tradewind::launcher {
 namespace {
 
-const char* const kHelp = R"(A trained model as one HDF5 file that h5py and h5dump read.
+const char* const kHelp = R"(A trained model as one HDF5 file that h5py and h5dump read, or as a Hugging
+Face directory.
 
-usage: tradewind export RUN --to FILE [--overwrite]
-                            [--checkpoint last|best|STEP] [--json]
+usage: tradewind export RUN --to PATH [--format hdf5|huggingface]
+                            [--checkpoint last|best|STEP] [--overwrite]
+                            [--json]
 
   RUN              a run directory
-  --to FILE        where to, as in model.h5
-  --overwrite      replace FILE where it exists
+  --to PATH        where to: a file as in model.h5, or a directory
+  --format F       hdf5 (default); huggingface: config.json, model.safetensors
+                   and the tokenizer, as AutoModelForCausalLM reads them. GPT
+                   in GPT-2's layout: learned positions, layer norm
+  --overwrite      replace PATH where it exists
   --checkpoint C   last (default), best, or the step of one
   --json           print one JSON object: what was written
 
 examples:
   tradewind export runs/gpt-shakespeare --to model.h5
   tradewind export runs/shop --checkpoint best --to shop.h5 --overwrite
+  tradewind export runs/shop --format huggingface --to shop-gpt
 )";
 
 struct ExportOptions {
   std::filesystem::path run;
   std::string checkpoint = "last";
   std::filesystem::path to;
+  std::string format = "hdf5";
   bool overwrite = false, json = false;
 };
 
-int export_run(const ExportOptions& options, const models::Registry& registry) {
-  LoadedRun run = load_run(options.run, options.checkpoint, {}, registry);
+std::size_t export_as_hdf5(LoadedRun& run, const ExportOptions& options) {
   std::vector<runtime::ExportTensor> tensors;
   for (const auto& p : run.task->parameters().parameters()) tensors.push_back({.name = p->name(), .data = p->value()});
   const auto& state = run.checkpoint->state();
@@ -50,15 +57,24 @@ int export_run(const ExportOptions& options, const models::Registry& registry) {
                         {"step", run.checkpoint->step()},
                         {"tradewind_version", runtime::version()}},
                        options.overwrite);
+  return tensors.size();
+}
+
+int export_run(const ExportOptions& options, const models::Registry& registry) {
+  auto waiting = std::make_unique<Waiting>("exporting");
+  LoadedRun run = load_run(options.run, options.checkpoint, {}, registry);
+  const std::size_t tensors =
+      options.format == "hdf5" ? export_as_hdf5(run, options) : export_huggingface(run, options.to, options.overwrite);
+  waiting.reset();
   if (options.json) {
     const nlohmann::ordered_json out = {{"path", options.to.string()},
                                         {"step", run.checkpoint->step()},
-                                        {"tensors", tensors.size()},
+                                        {"tensors", tensors},
                                         {"parameters", run.task->parameters().parameter_count()}};
     std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return 0;
   }
-  std::printf("%s: %zu tensors, %lld parameters of step %lld\n", options.to.c_str(), tensors.size(),
+  std::printf("%s: %zu tensors, %lld parameters of step %lld\n", options.to.c_str(), tensors,
               static_cast<long long>(run.task->parameters().parameter_count()), static_cast<long long>(run.checkpoint->step()));
   return 0;
 }
@@ -72,10 +88,13 @@ int run_export(const Arguments& arguments, const models::Registry& registry) {
   line.positional("RUN", run);
   line.option("--checkpoint", options.checkpoint);
   line.option("--to", to);
+  line.option("--format", options.format);
   line.flag("--overwrite", options.overwrite);
   line.flag("--json", options.json);
   line.parse(arguments, 1);
   if (to.empty()) line.complain("--to is missing: where shall the model go, as in --to model.h5");
+  if (options.format != "hdf5" && options.format != "huggingface")
+    line.complain("--format " + options.format + ": give hdf5 or huggingface");
   options.run = run;
   options.to = to;
   return export_run(options, registry);

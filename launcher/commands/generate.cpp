@@ -2,7 +2,8 @@
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
-#include "launcher/samples.h"
+#include "launcher/prompts.h"
+#include "launcher/waiting.h"
 
 namespace tradewind::launcher {
 namespace {
@@ -13,6 +14,13 @@ usage: tradewind generate RUN [options]
 
   RUN              a run directory
   --prompt TEXT    how the text begins
+  --prompts FILE   a prompt a line, as JSON: {"prompt": "..."}; - reads standard
+                   input and answers as it comes. Each answer is the line with
+                   "text", "generated" (tokens) and "end" (stop or length), in
+                   the order of the lines. A line may have its own "tokens",
+                   "temperature", "top_k" and "top_p"
+  --batch N        with --prompts: how many at once (default 8); no text
+                   depends on it
   --tokens N       length (default 200)
   --temperature T  below 1 is surer, above 1 more varied, 0 takes the likeliest
                    token (default 1)
@@ -28,6 +36,7 @@ usage: tradewind generate RUN [options]
 examples:
   tradewind generate runs/gpt-shakespeare --prompt "ROMEO:" --stream
   tradewind generate runs/product-copy --samples 3 --temperature 0.7
+  tradewind generate runs/product-copy --prompts titles.jsonl > copy.jsonl
 )";
 
 struct GenerateOptions {
@@ -40,6 +49,8 @@ struct GenerateOptions {
   double top_p = 1.0;
   std::uint64_t seed = 1;
   std::int64_t samples = 1;
+  std::int64_t batch = 8;
+  std::string prompts;  // --prompts
   bool stream = false, json = false;
 };
 
@@ -49,6 +60,10 @@ void check(const GenerateOptions& o) {
   if (o.top_k < 0) throw ConfigError("--top-k must not be negative; 0 keeps every token");
   if (!(o.top_p > 0 && o.top_p <= 1)) throw ConfigError("--top-p must lie above 0 and not above 1");
   if (o.samples < 1) throw ConfigError("--samples must be at least 1");
+  if (o.batch < 1) throw ConfigError("--batch must be at least 1");
+  if (!o.prompts.empty() && (!o.prompt.empty() || o.stream || o.json))
+    throw ConfigError(
+        "--prompts goes with none of --prompt, --stream and --json: each line is a prompt, and its answer is a line of JSON");
 }
 
 void write(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
@@ -76,17 +91,33 @@ int print_json(const GenerateOptions& options, const LoadedRun& run) {
 
 int generate(const GenerateOptions& options, const models::Registry& registry) {
   check(options);
+  auto waiting = std::make_unique<Waiting>("loading the checkpoint");
   const LoadedRun run = load_run(options.run, options.checkpoint, {}, registry);
-  if (options.json) return print_json(options, run);
+  if (options.json) {
+    waiting->now("generating");
+    return print_json(options, run);
+  }
   auto& model = run.language_model();
   run.context->step_state().seed = options.seed;
-  const std::vector<std::vector<std::int32_t>> prompts(static_cast<std::size_t>(options.samples),
-                                                       prompt_tokens(run, options.prompt));
+  if (options.stream || !options.prompts.empty())
+    waiting.reset();
+  else
+    waiting->now("generating");
+  if (!options.prompts.empty()) {
+    const PromptsOptions prompts{
+        .from = options.prompts, .batch = options.batch, .samples = options.samples, .generate = drawing(options, run)};
+    if (const auto bad = answer_prompts(run, prompts); bad > 0)
+      throw DataError(std::to_string(bad) + " lines of " + options.prompts +
+                      " were no prompts; each has an \"error\" in the output");
+    return 0;
+  }
+  const auto prompts = models::samples_of(prompt_tokens(run, options.prompt), options.samples);
   std::int64_t current = -1;
   std::string text;
   std::unique_ptr<runtime::StreamDecoder> decoder;
   const auto finish = [&] {
     if (current < 0) return;
+    waiting.reset();
     text += decoder->finish() + "\n";
     if (options.samples > 1) text += "\n";
     write(text);
@@ -126,6 +157,8 @@ int run_generate(const Arguments& arguments, const models::Registry& registry) {
   line.option("--top-p", options.top_p);
   line.seed(options.seed);
   line.option("--samples", options.samples);
+  line.option("--prompts", options.prompts);
+  line.option("--batch", options.batch);
   line.flag("--stream", options.stream);
   line.flag("--json", options.json);
   line.parse(arguments, 1);

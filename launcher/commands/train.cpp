@@ -13,6 +13,7 @@
 #include "launcher/session.h"
 #include "runtime/comm/mpi.h"
 #include "runtime/core/environment.h"
+#include "runtime/core/roofline.h"
 #include "runtime/train/event_file.h"
 #include "runtime/train/metrics_file.h"
 #include "runtime/train/progress.h"
@@ -72,7 +73,8 @@ void record_failure(const runtime::RunDirectory& directory, runtime::Log& log, E
   }
 }
 
-/// The run directory as this rank sees it: rank 0 owns it, the others write chunks of checkpoints and logs of their own there.
+/// The run directory as this rank sees it: rank 0 owns it, the others write chunks of checkpoints and logs of their own
+/// there.
 struct Place {
   /// Collective.
   Place(RunConfig& config, bool fresh, runtime::Log& run_log, Ranks& ranks);
@@ -80,7 +82,8 @@ struct Place {
   runtime::CheckpointFolder folder() const {
     return owned ? owned->checkpoint_folder() : runtime::checkpoint_folder(path, fence);
   }
-  /// From any thread: where all ranks fail at once, the side channel and this rank both know, and whoever comes first ends it.
+  /// From any thread: where all ranks fail at once, the side channel and this rank both know, and whoever comes first ends
+  /// it.
   void record(ExitCode code, const std::string& what) const {
     const std::lock_guard lock(recording_);
     if (owned)
@@ -193,13 +196,6 @@ void check_data(const runtime::Checkpoint& checkpoint, const runtime::TextCorpus
                   " is not the text that this run began with; restore it, or start anew with --fresh");
 }
 
-std::unique_ptr<runtime::Tokenizer> tokenizer_of(const runtime::Checkpoint& checkpoint) {
-  const auto& state = checkpoint.state();
-  if (!state.contains("run") || !state.at("run").contains("tokenizer"))
-    throw CheckpointError("resuming: the checkpoint of step " + std::to_string(checkpoint.step()) + " holds no tokenizer");
-  return runtime::Tokenizer::from_json(state.at("run").at("tokenizer"));
-}
-
 void log_summary(runtime::Log& log, RunConfig& config, const runtime::Context& context, const runtime::TextCorpus& corpus,
                  runtime::Task& task) {
   const auto parameters = static_cast<double>(task.parameters().parameter_count());
@@ -237,7 +233,10 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   const runtime::StopSignals signals;  // from here on, so that a stop while data is read ends with 75 too
   progress.phase("reading data");
   const std::optional<runtime::Checkpoint> checkpoint = newest_checkpoint(place, log, ranks);
-  std::unique_ptr<runtime::Tokenizer> tokenizer = checkpoint ? tokenizer_of(*checkpoint) : nullptr;
+  const std::optional<runtime::Checkpoint> origin = checkpoint ? std::nullopt : open_origin(config);
+  const std::unique_ptr<runtime::Tokenizer> tokenizer = checkpoint ? tokenizer_of(*checkpoint)
+                                                        : origin   ? tokenizer_of(*origin)
+                                                                   : nullptr;
   const auto seed = static_cast<std::uint64_t>(config.run.seed);
   const auto corpus = runtime::load_text_corpus(config.data, config.model->context(), seed, tokenizer.get());
   if (checkpoint) check_data(*checkpoint, corpus, config);
@@ -246,10 +245,18 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   const auto task = config.model->build({.vocabulary = corpus.tokenizer->vocabulary_size()});
   task->parameters().allocate(context);
   log_summary(log, config, context, corpus, *task);
+  if (origin) {
+    runtime::load_parameters(task->parameters(), *origin);
+    log.info("beginning with the parameters of " + config.run.from + ", step " + std::to_string(origin->step()));
+  }
   const auto& values = task->parameters().values();
   ranks.communicator().broadcast(values.data<float>(), values.elements(), kernels::DType::kFloat32, 0, nullptr);
   auto trainer_config = config.trainer_config();
-  trainer_config.extra = run_state(config, corpus);
+  const double peak = runtime::measured_product_rate(context);
+  log.info(text("matrix products reach %.0f GFLOP/s on %d threads of this machine; MFU is the share of that", peak / 1e9,
+                context.threads()));
+  trainer_config.peak_flops = peak * ranks.size();
+  trainer_config.extra = run_state(config, *corpus.tokenizer, corpus.train->checksum());
   Observer observer(log, progress, place.owned.get(), signals, ranks);
   runtime::Trainer trainer(context, ranks.communicator(), *task, *corpus.train, corpus.validation.get(), trainer_config,
                            place.folder(), observer);

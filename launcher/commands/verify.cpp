@@ -5,6 +5,7 @@
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/session.h"
+#include "launcher/waiting.h"
 #include "runtime/checkpoint/verify.h"
 
 namespace tradewind::launcher {
@@ -171,6 +172,7 @@ int verify(const VerifyOptions& options, const models::Registry& registry) {
                       " is neither a run directory (it has no config.toml) nor a checkpoint (it has no manifest.json)");
   RunReport report;
   if (run) {
+    const Waiting waiting("reading every byte");
     report = verify_run(path, registry);
   } else {
     report.checkpoints.push_back(runtime::verify_checkpoint(path));

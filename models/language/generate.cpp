@@ -15,38 +15,16 @@ Tensor tensor_of(const std::vector<T>& values) {
   return out;
 }
 
-/// One prompt on its way. Each has a cache of its own: a draw then cannot depend on the others.
-class Sequence {
+/// Products whose rows do not depend on each other, while this lives.
+class StableRows {
  public:
-  Sequence(Context& context, LanguageModel& model, std::vector<std::int32_t> prompt)
-      : context_(context), model_(model), cache_(model.make_cache(context, 1)), tokens_(std::move(prompt)) {
-    if (static_cast<std::int64_t>(tokens_.size()) > model.context()) tokens_.erase(tokens_.begin(), tokens_.end() - keep());
-    unread_ = tokens_;
-  }
-
-  /// Logits [1, V] of the next token.
-  Tensor next() {
-    if (cache_->length(0) + static_cast<std::int64_t>(unread_.size()) > model_.context()) {
-      tokens_.erase(tokens_.begin(), tokens_.end() - keep());
-      unread_ = tokens_;
-      cache_->clear();
-    }
-    const Batch rows = token_rows({unread_}, {cache_->length(0)});
-    return model_.next_logits(context_, rows, *cache_);
-  }
-
-  void append(std::int32_t token) {
-    tokens_.push_back(token);
-    unread_ = {token};
-  }
+  explicit StableRows(Context& context) : context_(context) { context_.set_stable_rows(true); }
+  ~StableRows() { context_.set_stable_rows(false); }
+  StableRows(const StableRows&) = delete;
+  StableRows& operator=(const StableRows&) = delete;
 
  private:
-  std::int64_t keep() const { return std::max<std::int64_t>(1, model_.context() / 2); }
-
   Context& context_;
-  LanguageModel& model_;
-  std::unique_ptr<KvCache> cache_;
-  std::vector<std::int32_t> tokens_, unread_;
 };
 
 }  // namespace
@@ -76,24 +54,104 @@ Batch token_rows(const std::vector<std::vector<std::int32_t>>& tokens, const std
   return batch;
 }
 
-void generate(Context& context, LanguageModel& model, const std::vector<std::vector<std::int32_t>>& prompts,
-              const GenerateOptions& options, const std::function<void(std::int64_t, std::int32_t)>& on_token) {
-  const kernels::SamplingOptions sampling{
-      .temperature = options.temperature, .top_k = options.top_k, .top_p = options.top_p, .purpose = purpose_of("generate")};
-  for (std::size_t s = 0; s < prompts.size(); ++s) {
-    require(!prompts[s].empty(), "generate", "an empty prompt");
-    Sequence sequence(context, model, prompts[s]);
-    const std::uint64_t sample = s;
-    for (std::int64_t i = 0; i < options.tokens; ++i) {
-      const auto position = static_cast<std::int32_t>(i);
-      const Tensor logits = sequence.next();
-      std::int32_t token = 0;
-      kernels::sample(&token, logits.data<float>(), 1, model.vocabulary(), {.sample = &sample, .position = &position}, sampling,
-                      context.launch());
-      if (options.stop == token) break;
-      on_token(static_cast<std::int64_t>(s), token);
-      sequence.append(token);
+std::uint64_t draw_key(std::span<const std::int32_t> tokens, std::uint64_t sample) {
+  std::uint64_t hash = purpose_of("generate.draw") ^ sample * 0x9E3779B97F4A7C15ULL;
+  for (const std::int32_t token : tokens) {  // FNV-1a over the ids, with a shift that carries high bits down
+    hash = (hash ^ static_cast<std::uint32_t>(token)) * 0x100000001B3ULL;
+    hash ^= hash >> 29;
+  }
+  return hash;
+}
+
+std::vector<Prompt> samples_of(const std::vector<std::int32_t>& tokens, std::int64_t count) {
+  std::vector<Prompt> out;
+  for (std::int64_t i = 0; i < count; ++i) out.push_back({tokens, draw_key(tokens, static_cast<std::uint64_t>(i))});
+  return out;
+}
+
+Generator::Generator(Context& context, LanguageModel& model, std::int64_t slots)
+    : context_(context), model_(model), slots_(static_cast<std::size_t>(slots)), cache_(model.make_cache(context, slots)) {}
+
+std::int64_t Generator::keep() const { return std::max<std::int64_t>(1, model_.context() / 2); }
+
+void Generator::add(std::int64_t id, Prompt prompt, const GenerateOptions& options) {
+  require(!full(), "generate", "no room for another sequence");
+  require(!prompt.tokens.empty(), "generate", "an empty prompt");
+  for (std::size_t s = 0; s < slots_.size(); ++s) {
+    Slot& slot = slots_[s];
+    if (slot.busy) continue;
+    slot = {.busy = true,
+            .id = id,
+            .made = 0,
+            .key = prompt.key,
+            .options = options,
+            .tokens = std::move(prompt.tokens),
+            .unread = {}};
+    if (static_cast<std::int64_t>(slot.tokens.size()) > model_.context())
+      slot.tokens.erase(slot.tokens.begin(), slot.tokens.end() - keep());
+    slot.unread = slot.tokens;
+    cache_->clear(static_cast<std::int64_t>(s));
+    ++busy_;
+    return;
+  }
+}
+
+std::int32_t Generator::draw(const Slot& slot, const float* logits) {
+  const kernels::SamplingOptions sampling{.temperature = slot.options.temperature,
+                                          .top_k = slot.options.top_k,
+                                          .top_p = slot.options.top_p,
+                                          .purpose = purpose_of("generate")};
+  const auto position = static_cast<std::int32_t>(slot.made);
+  std::int32_t token = 0;
+  kernels::sample(&token, logits, 1, model_.vocabulary(), {.sample = &slot.key, .position = &position}, sampling,
+                  context_.launch());
+  return token;
+}
+
+void Generator::step(const OnToken& on_token, const OnEnd& on_end) {
+  if (empty()) return;
+  std::vector<std::vector<std::int32_t>> rows(slots_.size());
+  std::vector<std::int64_t> first(slots_.size(), 0);
+  for (std::size_t s = 0; s < slots_.size(); ++s) {
+    Slot& slot = slots_[s];
+    if (!slot.busy) continue;
+    const auto index = static_cast<std::int64_t>(s);
+    if (cache_->length(index) + static_cast<std::int64_t>(slot.unread.size()) > model_.context()) {
+      slot.tokens.erase(slot.tokens.begin(), slot.tokens.end() - keep());
+      slot.unread = slot.tokens;
+      cache_->clear(index);
     }
+    rows[s] = slot.unread;
+    first[s] = cache_->length(index);
+  }
+  Tensor logits;
+  {
+    const StableRows stable(context_);
+    logits = model_.next_logits(context_, token_rows(rows, first), *cache_);
+  }
+  for (std::size_t s = 0; s < slots_.size(); ++s) {
+    Slot& slot = slots_[s];
+    if (!slot.busy) continue;
+    const std::int32_t token = draw(slot, logits.data<float>() + static_cast<std::int64_t>(s) * model_.vocabulary());
+    const bool stopped = slot.options.stop == token;
+    if (!stopped) {
+      on_token(slot.id, token);
+      slot.tokens.push_back(token);
+      slot.unread = {token};
+      if (++slot.made < slot.options.tokens) continue;
+    }
+    slot.busy = false;
+    --busy_;
+    if (on_end) on_end(slot.id, stopped ? End::kStopped : End::kLength);
+  }
+}
+
+void generate(Context& context, LanguageModel& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
+              const Generator::OnToken& on_token) {
+  Generator generator(context, model, 1);
+  for (std::size_t s = 0; s < prompts.size(); ++s) {
+    generator.add(static_cast<std::int64_t>(s), prompts[s], options);
+    while (!generator.empty()) generator.step(on_token, nullptr);
   }
 }
 

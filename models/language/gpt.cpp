@@ -174,6 +174,10 @@ Tensor Gpt::next_logits(Context& context, const Batch& batch, KvCache& cache) {
   const std::int64_t S = cache.sequences(), C = config_.channels;
   const Tensor last = context.tensor({S, C});
   for (std::int64_t s = 0; s < S; ++s) {
+    if (offsets[s + 1] == offsets[s]) {
+      last.view(s * C, {C}).zero();
+      continue;
+    }
     const auto row = x.view((offsets[s + 1] - 1) * C, {C}).span<float>();
     std::ranges::copy(row, last.data<float>() + s * C);
   }

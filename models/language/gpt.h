@@ -24,11 +24,16 @@ class GptConfig final : public ModelConfig {
   void check() const override;
   std::int64_t context() const override { return context_length; }
   std::unique_ptr<runtime::Task> build(const ModelInputs& inputs) const override;
+  /// GPT-2's layout. A model without biases is written with biases of 0.
+  HuggingFaceForm huggingface(std::int64_t vocabulary) const override;
 
   std::int64_t key_value_heads() const { return kv_heads > 0 ? kv_heads : heads; }
   std::int64_t hidden_size() const { return hidden > 0 ? hidden : 4 * channels; }
   bool gated() const { return activation == "swiglu"; }
 };
+
+/// Hugging Face's GPT2Config. Throws ConfigError naming the key that is missing or that we have no counterpart of.
+std::unique_ptr<ModelConfig> gpt_from_huggingface(const nlohmann::json& config);
 
 class Gpt final : public LanguageModel {
  public:

@@ -15,7 +15,8 @@ class LanguageModel : public runtime::Task {
   /// Logits [N, V] of every row. Reads the batch's fields but "targets".
   virtual runtime::Tensor logits(runtime::Context& context, const runtime::Batch& batch) = 0;
   virtual std::unique_ptr<runtime::KvCache> make_cache(runtime::Context& context, std::int64_t sequences) const = 0;
-  /// Logits [S, V] of each sequence's last row, reading new rows only. "positions" must continue where the cache ends.
+  /// Logits [S, V] of each sequence's last row, reading new rows only; without meaning where a sequence has none. "positions"
+  /// must continue where the cache ends.
   virtual runtime::Tensor next_logits(runtime::Context& context, const runtime::Batch& batch, runtime::KvCache& cache) = 0;
 };
 

@@ -22,7 +22,11 @@ Context::Context(Device device, int threads, std::uint64_t seed)
 }
 
 kernels::Launch Context::launch() const {
-  return {.device = device_, .stream = nullptr, .scratch = allocator_.get(), .step = &step_state_, .threads = threads_,
+  return {.device = device_,
+          .stream = nullptr,
+          .scratch = allocator_.get(),
+          .step = &step_state_,
+          .threads = threads_,
           .stable_rows = stable_rows_};
 }
 

@@ -24,7 +24,7 @@ class KvCache {
 
   /// After every layer has seen the rows: they count from now on.
   void advance(const Sequences& rows);
-  void clear() { std::fill(lengths_.begin(), lengths_.end(), 0); }
+  void clear(std::int64_t sequence) { lengths_[static_cast<std::size_t>(sequence)] = 0; }
 
  private:
   AttentionHeads heads_;

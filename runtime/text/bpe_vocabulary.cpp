@@ -35,12 +35,6 @@ constexpr std::array<int, 0x144> kBytes = [] {
   return bytes;
 }();
 
-std::string characters_of(std::string_view bytes) {
-  std::string out;
-  for (const char c : bytes) append_utf8(out, kCharacters[static_cast<unsigned char>(c)]);
-  return out;
-}
-
 /// Nothing where a character stands for no byte.
 std::optional<std::string> bytes_of(std::string_view characters) {
   std::string out;
@@ -116,6 +110,12 @@ std::vector<std::string> read_tokens(const fs::path& file) {
 }
 
 }  // namespace
+
+std::string characters_of(std::string_view bytes) {
+  std::string out;
+  for (const char c : bytes) append_utf8(out, kCharacters[static_cast<unsigned char>(c)]);
+  return out;
+}
 
 BpeVocabulary BpeVocabulary::of_bytes() {
   std::vector<std::string> tokens;

@@ -17,6 +17,9 @@ namespace tradewind::runtime {
 
 inline constexpr std::string_view kEndOfTextName = "<|endoftext|>";
 
+/// Bytes as these files write them.
+std::string characters_of(std::string_view bytes);
+
 class BpeVocabulary {
  public:
   struct Merge {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <string>
@@ -54,6 +55,7 @@ void MetricsFile::write(const StepReport& report) {
   line["step"] = report.step;
   line["loss"] = report.loss;
   line[tokens ? "tokens_per_second" : "samples_per_second"] = report.seconds > 0 ? count / report.seconds : 0.0;
+  if (report.mfu > 0) line["mfu"] = std::round(report.mfu * 1e4) / 1e4;
   line["learning_rate"] = report.learning_rate;
   line["gradient_norm"] = report.gradient_norm;
   line["seconds"] = report.total_seconds;

@@ -18,8 +18,8 @@ class MetricsFile {
   MetricsFile(const MetricsFile&) = delete;
   MetricsFile& operator=(const MetricsFile&) = delete;
 
-  /// step, loss, tokens_per_second (or samples_per_second), learning_rate, gradient_norm, seconds, memory_bytes (of rank 0)
-  /// and, where it was, skipped. What is not finite is null.
+  /// step, loss, tokens_per_second (or samples_per_second), mfu where known, learning_rate, gradient_norm, seconds,
+  /// memory_bytes (of rank 0) and, where it was, skipped. What is not finite is null.
   void write(const StepReport& report);
   /// step, validation_loss, perplexity, bits_per_byte, seconds.
   void write(std::int64_t step, const Evaluation& evaluation);

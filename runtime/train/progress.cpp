@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <vector>
 
 #include "runtime/core/environment.h"
@@ -22,6 +24,16 @@ int terminal_columns() {
   winsize size{};
   if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
   return size.ws_col;
+}
+
+/// Somebody looks at standard output. Open MPI gives the ranks of mpirun's own host a pseudo terminal wherever mpirun's output
+/// goes, so there its parent's decides: a job's log shall have whole lines.
+bool on_terminal() {
+  if (isatty(STDOUT_FILENO) != 1) return false;
+  if (std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) return true;
+  std::error_code error;
+  const auto output = std::filesystem::read_symlink("/proc/" + std::to_string(getppid()) + "/fd/1", error).string();
+  return !error && (output.starts_with("/dev/pts/") || output.starts_with("/dev/tty"));
 }
 
 std::string duration_text(double seconds) {
@@ -57,6 +69,7 @@ std::string progress_line(const ProgressState& state, int columns) {
   if (state.step > 0) parts.push_back(fmt::format("loss {:.4f}", state.loss));
   if (state.rate > 0) parts.push_back(rate_text(state.rate) + (state.tokens ? " tokens/s" : " samples/s"));
   if (state.seconds_left >= 0.5) parts.push_back(duration_text(state.seconds_left) + " left");
+  if (state.mfu > 0) parts.push_back(fmt::format("MFU {:.0f} %", 100 * state.mfu));
   if (state.memory > 0) parts.push_back(memory_text(state.memory));
   std::string line;
   const std::size_t width = static_cast<std::size_t>(std::max(columns, 0));
@@ -69,7 +82,7 @@ std::string progress_line(const ProgressState& state, int columns) {
   return line;
 }
 
-Progress::Progress(Log& log) : Progress(log, isatty(STDOUT_FILENO) == 1 && !log.off_terminal()) {}
+Progress::Progress(Log& log) : Progress(log, on_terminal() && !log.off_terminal()) {}
 
 Progress::Progress(Log& log, bool terminal) : log_(log), terminal_(terminal) {
   if (!terminal_) return;
@@ -109,6 +122,7 @@ void Progress::step(const StepReport& report) {
     state_.tokens = report.tokens > 0;
     const auto count = static_cast<double>(state_.tokens ? report.tokens : report.samples);
     state_.rate = seconds_per_step_ > 0 ? count / seconds_per_step_ : 0;
+    state_.mfu = report.seconds > 0 ? report.mfu * report.seconds / seconds_per_step_ : 0;
     state_.seconds_left = seconds_per_step_ * static_cast<double>(report.steps - report.step);
     plain = first || report.step == report.steps || now - plain_ >= kPlain;
     if (plain) {

@@ -25,6 +25,7 @@ struct ProgressState {
   double loss = 0;
   double rate = 0;  // tokens, or samples, a second
   bool tokens = true;
+  double mfu = 0;     // share of what matrix products reach here
   double memory = 0;  // bytes
   double seconds_left = 0;
 };

@@ -208,6 +208,8 @@ StepReport Trainer::train_step(StepBatch& batch) {
   if (every > 0 && step_ % every == 0) check_parameters();
   report.memory_bytes = resident_bytes();
   report.seconds = seconds_since(start);
+  const double flops = 3 * task_.cost().forward_flops_per_sample * static_cast<double>(report.samples);
+  if (config_.peak_flops > 0 && report.seconds > 0) report.mfu = flops / (report.seconds * config_.peak_flops);
   return report;
 }
 

@@ -59,7 +59,8 @@ struct TrainerConfig {
   CheckpointConfig checkpoint;
   std::uint64_t seed = 1;
   bool shuffle = true;
-  nlohmann::json extra;  // goes into every checkpoint's state as "run": config, tokenizer, data checksum, ...
+  double peak_flops = 0;  // a second, of all ranks together (runtime/core/roofline.h); 0: not known
+  nlohmann::json extra;   // goes into every checkpoint's state as "run": config, tokenizer, data checksum, ...
 };
 
 struct StepReport {
@@ -70,6 +71,7 @@ struct StepReport {
   double seconds = 0;        // of this step
   double total_seconds = 0;  // of the run, earlier sessions included
   std::int64_t tokens = 0, samples = 0;
+  double mfu = 0;  // model FLOPs of the step by what TrainerConfig::peak_flops could have done in its time; 0: not known
   std::size_t memory_bytes = 0;  // resident, of this process, after the step; 0: not known
   bool skipped = false;          // a gradient was not finite: nothing was updated
 };

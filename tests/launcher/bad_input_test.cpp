@@ -241,7 +241,7 @@ BOOST_AUTO_TEST_CASE(what_is_no_run_is_refused_by_every_verb) {
 BOOST_AUTO_TEST_CASE(an_empty_prompt_needs_a_beginning_of_a_document) {
   const Shop shop;
   shop.train_well();
-  check_refused(shop.run({"generate", "run"}), 2, {"--prompt is empty", "give some text"});
+  check_refused(shop.run({"generate", "run"}), 2, {"the prompt is empty", "give some text"});
   shop.train_well({"--fresh", "data.documents=line"});
   const Outcome lines = shop.run({"generate", "run", "--tokens", "20"});
   BOOST_CHECK_MESSAGE(lines.code == 0, lines);
@@ -254,7 +254,7 @@ BOOST_AUTO_TEST_CASE(an_empty_prompt_needs_a_beginning_of_a_document) {
     BOOST_CHECK_MESSAGE(outcome.code == 0, tokenizer << ": " << outcome);
   }
   shop.train_well({"--fresh", "data.tokenizer=byte"});  // it has an end-of-text token that this text never showed it
-  check_refused(shop.run({"generate", "run"}), 2, {"--prompt is empty"});
+  check_refused(shop.run({"generate", "run"}), 2, {"the prompt is empty"});
 }
 
 BOOST_AUTO_TEST_CASE(export_keeps_what_is_there_and_says_what_it_wrote) {

@@ -157,7 +157,7 @@ BOOST_AUTO_TEST_CASE(greedy_generation_with_a_cache_equals_hugging_face) {
   const auto sequences = rows_of(file["sequences"]);
   std::vector<std::vector<std::int32_t>> out = rows_of(file["prompts"]);
   const auto prompts = out;
-  models::generate(g.context, g.model, prompts, {.tokens = 16, .temperature = 0},
+  models::generate(g.context, g.model, {{prompts[0]}, {prompts[1]}}, {.tokens = 16, .temperature = 0},
                    [&](std::int64_t s, std::int32_t token) { out[static_cast<std::size_t>(s)].push_back(token); });
   for (std::size_t s = 0; s < sequences.size(); ++s)
     BOOST_CHECK_EQUAL_COLLECTIONS(out[s].begin(), out[s].end(), sequences[s].begin(), sequences[s].end());

@@ -270,10 +270,11 @@ BOOST_AUTO_TEST_CASE(the_progress_line_fits) {
                             .loss = 1.92314,
                             .rate = 28123,
                             .tokens = true,
+                            .mfu = 0.614,
                             .memory = 312.0 * (1 << 20),
                             .seconds_left = 65};
   BOOST_CHECK_EQUAL(progress_line(state, 200),
-                    "evaluating 3/40 2s  step 120/2000  loss 1.9231  28.1k tokens/s  1m 05s left  312 MiB");
+                    "evaluating 3/40 2s  step 120/2000  loss 1.9231  28.1k tokens/s  1m 05s left  MFU 61 %  312 MiB");
   for (int columns = 0; columns < 120; ++columns)
     BOOST_CHECK_LE(progress_line(state, columns).size(), static_cast<std::size_t>(columns));
   BOOST_CHECK_EQUAL(progress_line(state, 40), "evaluating 3/40 2s  step 120/2000");
