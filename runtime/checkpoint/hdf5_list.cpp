@@ -1,30 +1,19 @@
 #include "runtime/checkpoint/hdf5_list.h"
 
 #include <fmt/format.h>
-#include <hdf5.h>
-
 #include <exception>
 
 #include "kernels/base/error.h"
+#include "runtime/checkpoint/hdf5_driver.h"
 
 namespace tradewind::runtime {
 namespace {
 
-/// A handle of the HDF5 library.
-class Handle {
- public:
-  Handle(hid_t id, herr_t (*close)(hid_t), const std::string& what) : id_(id), close_(close) {
-    if (id < 0) throw DataError("reading the HDF5 file: " + what + " failed; the file is damaged or no HDF5");
-  }
-  ~Handle() { close_(id_); }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  hid_t id() const { return id_; }
-
- private:
-  hid_t id_;
-  herr_t (*close_)(hid_t);
-};
+/// The id, which must be one.
+detail::Handle opened(hid_t id, herr_t (*close)(hid_t), const std::string& what) {
+  if (id < 0) throw DataError("reading the HDF5 file: " + what + " failed; the file is damaged or no HDF5");
+  return {id, close};
+}
 
 std::string type_name(hid_t type) {
   const std::size_t bits = 8 * H5Tget_size(type);
@@ -43,9 +32,9 @@ struct Walk {
 };
 
 Hdf5Dataset describe(hid_t file, const char* name) {
-  const Handle data(H5Dopen2(file, name, H5P_DEFAULT), H5Dclose, std::string("opening ") + name);
-  const Handle space(H5Dget_space(data.id()), H5Sclose, std::string("the shape of ") + name);
-  const Handle type(H5Dget_type(data.id()), H5Tclose, std::string("the type of ") + name);
+  const auto data = opened(H5Dopen2(file, name, H5P_DEFAULT), H5Dclose, std::string("opening ") + name);
+  const auto space = opened(H5Dget_space(data.id()), H5Sclose, std::string("the shape of ") + name);
+  const auto type = opened(H5Dget_type(data.id()), H5Tclose, std::string("the type of ") + name);
   Hdf5Dataset out{.name = "/", .type = type_name(type.id()), .shape = {}, .bytes = 0};
   out.name += name;
   const int rank = H5Sget_simple_extent_ndims(space.id());
@@ -72,10 +61,10 @@ herr_t visit_object(hid_t file, const char* name, const H5O_info_t* info, void* 
 }
 
 std::string attribute_text(hid_t attribute) {
-  const Handle type(H5Aget_type(attribute), H5Tclose, "the type of an attribute");
+  const auto type = opened(H5Aget_type(attribute), H5Tclose, "the type of an attribute");
   if (H5Tget_class(type.id()) == H5T_STRING && H5Tis_variable_str(type.id()) > 0) {
     char* text = nullptr;
-    const Handle memory(H5Tcopy(type.id()), H5Tclose, "a type");
+    const auto memory = opened(H5Tcopy(type.id()), H5Tclose, "a type");
     if (H5Aread(attribute, memory.id(), &text) < 0) throw DataError("reading the HDF5 file: an attribute cannot be read");
     std::string out = text == nullptr ? "" : text;
     H5free_memory(text);
@@ -97,7 +86,7 @@ std::string attribute_text(hid_t attribute) {
 herr_t visit_attribute(hid_t location, const char* name, const H5A_info_t*, void* data) {
   auto& walk = *static_cast<Walk*>(data);
   try {
-    const Handle attribute(H5Aopen(location, name, H5P_DEFAULT), H5Aclose, std::string("attribute ") + name);
+    const auto attribute = opened(H5Aopen(location, name, H5P_DEFAULT), H5Aclose, std::string("attribute ") + name);
     walk.out.attributes.emplace_back(name, attribute_text(attribute.id()));
     return 0;
   } catch (...) {
@@ -111,7 +100,7 @@ herr_t visit_attribute(hid_t location, const char* name, const H5A_info_t*, void
 Hdf5Contents list_hdf5(const std::filesystem::path& path) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   const std::string what = path.string() + " is no HDF5 file that can be read: ";
-  const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose, what + "opening it");
+  const auto file = opened(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose, what + "opening it");
   Hdf5Contents out;
   Walk walk{.out = out, .failure = nullptr};
   const bool objects = H5Ovisit(file.id(), H5_INDEX_NAME, H5_ITER_INC, visit_object, &walk) >= 0;
