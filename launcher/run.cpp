@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <vector>
@@ -101,6 +102,8 @@ int run(int argc, char** argv, const models::Registry& registry) {
     return code;
   } catch (const Error& e) {
     return fail(e.code(), e.what());
+  } catch (const std::filesystem::filesystem_error& e) {  // of a path that somebody gave
+    return fail(ExitCode::kConfig, e.path1().string() + ": " + e.code().message() + "; look at its permissions and owner");
   } catch (const std::bad_alloc&) {
     return fail(ExitCode::kDevice, "out of memory; lower train.micro_batch or the size of the model");
   } catch (const std::exception& e) {

@@ -37,8 +37,10 @@ ordered_json run_summary(const RunRecord& run) {
 
 ordered_json config_differences(const std::vector<RunRecord>& runs) {
   ordered_json out = ordered_json::array();
+  const auto file = [](const RunRecord& run) { return (run.path / "config.toml").string(); };
+  runtime::compare_configs(runs[0].config, runs[0].config, file(runs[0]));  // an error below is then the other file's
   for (std::size_t r = 1; r < runs.size(); ++r)
-    for (const auto& d : runtime::compare_configs(runs[0].config, runs[r].config, (runs[r].path / "config.toml").string()))
+    for (const auto& d : runtime::compare_configs(runs[0].config, runs[r].config, file(runs[r])))
       if (d.key != "run.directory")
         out.push_back({{"key", d.key}, {"run", runs[r].path.string()}, {"first", d.before}, {"here", d.after}});
   return out;

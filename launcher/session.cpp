@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cstdio>
 
+#include "runtime/train/run_record.h"
+
 namespace tradewind::launcher {
 
 namespace fs = std::filesystem;
@@ -59,9 +61,7 @@ models::LanguageModel& LoadedRun::language_model() const {
 }
 
 Checkpoint select_checkpoint(const fs::path& run, const std::string& which) {
-  if (!fs::exists(run / "config.toml"))
-    throw ConfigError(run.string() +
-                      " is no run directory: it has no config.toml; give the directory that `tradewind train` printed");
+  runtime::require_run(run);
   const auto newest = [&] {
     auto found = runtime::open_newest_checkpoint(run / "checkpoints", warn);
     if (!found) throw CheckpointError(run.string() + " has no checkpoint yet; run `tradewind train` until it has saved one");

@@ -7,6 +7,7 @@
 #include "launcher/session.h"
 #include "launcher/waiting.h"
 #include "runtime/checkpoint/verify.h"
+#include "runtime/train/run_record.h"
 
 namespace tradewind::launcher {
 namespace {
@@ -99,6 +100,7 @@ void check_model(const RunConfig& config, const CheckpointReport& newest, RunRep
 }
 
 RunReport verify_run(const fs::path& run, const models::Registry& registry) {
+  if (fs::exists(run / "config.toml")) runtime::require_run(run);  // one of a newer version is not for this one to judge
   RunReport report;
   std::size_t unfinished = 0;
   std::error_code ignored;

@@ -22,18 +22,43 @@ double number_or_nan(const nlohmann::json& object, const char* key) {
   return it != object.end() && it->is_number() ? it->get<double>() : std::numeric_limits<double>::quiet_NaN();
 }
 
+/// status.json; nothing where it is missing or no object. Throws where it is of a newer version.
+nlohmann::json status_of(const fs::path& run) {
+  std::ifstream in(run / "status.json", std::ios::binary);
+  auto status = nlohmann::json::parse(in, nullptr, false);
+  if (!status.is_object()) return {};
+  constexpr int kFormat = 1;
+  if (const auto format = status.find("format"); format != status.end() && format->is_number_integer() && *format > kFormat)
+    throw ConfigError(run.string() + " is a run of a newer version of Tradewind (format " + format->dump() +
+                      "); this is version " + version() + ". Update to read it");
+  return status;
+}
+
+constexpr const char* kGive = "; give the directory that `tradewind train` printed";
+
+/// The config's text of the run at `path`. Throws as require_run.
+std::string config_of(const fs::path& path) {
+  std::error_code error;
+  if (!fs::exists(path, error))
+    throw ConfigError(path.string() + (error ? ": " + error.message() : " is no run directory: it does not exist") + kGive);
+  std::ifstream config(path / "config.toml", std::ios::binary);
+  const std::error_code why(errno, std::generic_category());
+  if (!config && why == std::errc::permission_denied)
+    throw ConfigError((path / "config.toml").string() + ": " + why.message() + "; the run belongs to somebody else");
+  if (!fs::is_directory(path, error) || !config)
+    throw ConfigError(path.string() + " is no run directory: it has no config.toml" + kGive);
+  std::ostringstream text;
+  text << config.rdbuf();
+  return text.str();
+}
+
 void read_status(RunRecord& run) {
-  std::ifstream in(run.path / "status.json", std::ios::binary);
-  const auto status = nlohmann::json::parse(in, nullptr, false);
+  const auto status = status_of(run.path);
   if (!status.is_object()) {
     run.state = "unknown";
     run.problems.push_back("status.json is missing or no JSON");
     return;
   }
-  constexpr int kFormat = 1;
-  if (const auto format = status.find("format"); format != status.end() && format->is_number_integer() && *format > kFormat)
-    throw ConfigError(run.path.string() + " is a run of a newer version of Tradewind (format " + format->dump() +
-                      "); this is version " + version() + ". Update to read it");
   run.state = status.value("state", std::string("unknown"));
   run.version = status.value("version", std::string());
   run.step = status.value("step", std::int64_t{0});
@@ -129,23 +154,15 @@ const RunRecord::Evaluated* RunRecord::best() const {
   return out;
 }
 
+void require_run(const fs::path& path) {
+  config_of(path);
+  status_of(path);
+}
+
 RunRecord read_run(const fs::path& path) {
-  std::error_code error;
-  if (!fs::exists(path, error))
-    throw ConfigError(path.string() + (error ? ": " + error.message() : " does not exist") + "; give a run directory");
-  std::ifstream config(path / "config.toml", std::ios::binary);
-  const std::error_code why(errno, std::generic_category());
-  if (!config && why == std::errc::permission_denied)
-    throw ConfigError((path / "config.toml").string() + ": " + why.message() + "; the run belongs to somebody else");
-  if (!fs::is_directory(path, error) || !config)
-    throw ConfigError(path.string() +
-                      " is no run directory that can be read (it has no config.toml); runs are in runs/ unless " +
-                      "run.directory says otherwise");
   RunRecord run;
   run.path = path;
-  std::ostringstream text;
-  text << config.rdbuf();
-  run.config = text.str();
+  run.config = config_of(path);
   read_status(run);
   read_metrics(run);
   return run;

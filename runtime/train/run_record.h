@@ -44,7 +44,10 @@ struct RunRecord {
   const Evaluated* best() const;
 };
 
-/// Throws ConfigError where `path` is no run directory, or one of a newer format.
+/// Throws ConfigError, with the remedy, where `path` is no run directory, may not be read, or is a run of a newer version.
+void require_run(const std::filesystem::path& path);
+
+/// As require_run.
 RunRecord read_run(const std::filesystem::path& path);
 
 }  // namespace tradewind::runtime

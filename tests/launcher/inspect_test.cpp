@@ -116,7 +116,7 @@ BOOST_AUTO_TEST_CASE(compare_finds_what_differs) {
   std::istringstream lines(text.output);
   for (std::string line; std::getline(lines, line);) BOOST_CHECK_MESSAGE(line.size() <= 80, line);
   refused(s, {"compare", "run"}, 2, "second RUN");
-  refused(s, {"compare", "run", "nowhere"}, 2, "nowhere does not exist");
+  refused(s, {"compare", "run", "nowhere"}, 2, "nowhere is no run directory");
 }
 
 BOOST_AUTO_TEST_CASE(env_names_build_and_machine) {

@@ -189,10 +189,10 @@ BOOST_AUTO_TEST_CASE(a_damaged_checkpoint_is_named_and_the_rest_is_shown) {
 BOOST_AUTO_TEST_CASE(what_is_no_run_is_refused) {
   const TinyRun& s = shop();
   refused(s, {"report"}, 2, "RUN is missing");
-  refused(s, {"report", "nowhere"}, 2, "nowhere does not exist");
+  refused(s, {"report", "nowhere"}, 2, "nowhere is no run directory");
   refused(s, {"report", "."}, 2, "no run directory");
   refused(s, {"report", "text.txt"}, 2, "no run directory");
-  refused(s, {"report", "run", "nowhere"}, 2, "nowhere does not exist");
+  refused(s, {"report", "run", "nowhere"}, 2, "nowhere is no run directory");
   refused(s, {"report", "run", "--to", "run"}, 2, "is a directory");
   refused(s, {"report", "run", "--to", "text.txt/page.html"}, 2, "cannot create text.txt");
   refused(s, {"report", "run", "--tokens", "0"}, 2, "--tokens");
