@@ -156,11 +156,10 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include <algorithm>
-#include <bit>
-#include <utility>
 
 #include "kernels/base/parallel.h"
 #include "kernels/cpu/memory.h"
+#include "kernels/cpu/radix_sort.h"
 
 namespace tradewind::kernels::cpu {
 HWY_EXPORT(forward_rows);
@@ -170,42 +169,23 @@ HWY_EXPORT(sparse_rows);
 
 namespace {
 
-// ids in ascending order, and which row each came from, ascending among equal ids: a radix sort of up to 11 bits a pass.
+// ids in ascending order, and which row each came from, ascending among equal ids.
 struct Sorted {
-  ScratchArray<std::int32_t> id_a, id_b;
-  ScratchArray<std::uint32_t> row_a, row_b;
-  std::int32_t* ids;
-  std::uint32_t* order;
+  ScratchArray<std::int32_t> id_array, other_ids;
+  ScratchArray<std::uint32_t> order_array, other_order, place;
+  const std::int32_t* ids;
+  const std::uint32_t* order;
 
   Sorted(const std::int32_t* from, std::int64_t N, std::int64_t V, const Launch& launch)
-      : id_a(launch, static_cast<std::size_t>(N)),
-        id_b(launch, static_cast<std::size_t>(N)),
-        row_a(launch, static_cast<std::size_t>(N)),
-        row_b(launch, static_cast<std::size_t>(N)),
-        ids(id_a.get()),
-        order(row_a.get()) {
-    const auto count = static_cast<std::size_t>(N);
-    const int bits = std::max(1, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(V - 1))));
-    const int passes = (bits + 10) / 11, width = (bits + passes - 1) / passes;
-    const std::size_t buckets = std::size_t{1} << width;
-    const ScratchArray<std::uint32_t> place(launch, buckets);
-    std::int32_t* other_ids = id_b.get();
-    std::uint32_t* other_order = row_b.get();
-    for (int pass = 0; pass < passes; ++pass) {
-      const auto digit = [&](std::int32_t id) { return (static_cast<std::uint32_t>(id) >> (pass * width)) & (buckets - 1); };
-      const std::int32_t* source = pass == 0 ? from : ids;
-      std::fill(place.get(), place.get() + buckets, 0U);
-      for (std::size_t n = 0; n < count; ++n) ++place[digit(source[n])];
-      std::uint32_t sum = 0;
-      for (std::size_t b = 0; b < buckets; ++b) sum += std::exchange(place[b], sum);
-      for (std::size_t n = 0; n < count; ++n) {
-        const std::uint32_t to = place[digit(source[n])]++;
-        other_ids[to] = source[n];
-        other_order[to] = pass == 0 ? static_cast<std::uint32_t>(n) : order[n];
-      }
-      std::swap(ids, other_ids);
-      std::swap(order, other_order);
-    }
+      : id_array(launch, static_cast<std::size_t>(N)),
+        other_ids(launch, static_cast<std::size_t>(N)),
+        order_array(launch, static_cast<std::size_t>(N)),
+        other_order(launch, static_cast<std::size_t>(N)),
+        place(launch, kRadixBuckets),
+        ids(id_array.get()),
+        order(order_array.get()) {
+    radix_sort({id_array.get(), other_ids.get(), order_array.get(), other_order.get(), place.get()}, from,
+               static_cast<std::size_t>(N), 0, V);
   }
 };
 
