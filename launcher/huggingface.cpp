@@ -52,7 +52,7 @@ std::string name_in(const runtime::HuggingFaceWeights& weights, const HuggingFac
 /// Fills the parameter from the file. Returns the tensor's name there.
 std::string read_tensor(const runtime::ParameterStore& store, const runtime::HuggingFaceWeights& weights,
                         const HuggingFaceForm& form, const HuggingFaceTensor& tensor) {
-  const std::string name = name_in(weights, form, tensor.theirs);
+  std::string name = name_in(weights, form, tensor.theirs);
   if (name.empty()) throw CheckpointError("the weights hold no tensor \"" + tensor.theirs + "\", which config.json asks for");
   if (weights.shape(name) != tensor.shape)
     throw CheckpointError("tensor \"" + name + "\" has the shape " + shape_text(weights.shape(name)) +
@@ -76,7 +76,8 @@ void require_nothing_left(const runtime::HuggingFaceWeights& weights, const Hugg
                           const std::vector<std::string>& used) {
   for (const std::string& name : weights.names()) {
     if (std::ranges::find(used, name) != used.end()) continue;
-    if (std::ranges::any_of(form.ignored, [&](const std::string& end) { return ("." + name).ends_with(end); })) continue;
+    const auto ends = [&](const std::string& end) { return name.ends_with(end); };
+    if (std::ranges::any_of(form.ignored, ends)) continue;
     const auto again = std::ranges::find_if(form.repeated, [&](const auto& pair) { return pair.first == name; });
     if (again == form.repeated.end())
       throw CheckpointError("the weights hold a tensor \"" + name + "\" that a model of this config.json has no place for");

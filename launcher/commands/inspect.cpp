@@ -191,7 +191,7 @@ int run_inspect(const Arguments& arguments, const models::Registry& registry) {
                       (error && status.type() == fs::file_type::none ? ": " + error.message() : " does not exist"));
   ordered_json out;
   if (fs::is_directory(status)) {
-    fs::directory_iterator(path, error);
+    const fs::directory_iterator may_read(path, error);
     if (error) throw ConfigError("inspect: " + path.string() + ": " + error.message() + "; it belongs to somebody else");
     const bool run = fs::exists(path / "config.toml", error) || fs::exists(path / "status.json", error);
     if (!run && !fs::exists(path / "manifest.json", error) && !path.filename().string().starts_with("step-"))

@@ -20,8 +20,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 const models::Registry& registry() {
-  static const models::Registry all = models::builtin_registry();
-  return all;
+  static const models::Registry kAll = models::builtin_registry();
+  return kAll;
 }
 
 json json_of(const fs::path& file) { return json::parse(text_of(file)); }

@@ -10,9 +10,9 @@ namespace {
 namespace fs = std::filesystem;
 
 const TinyRun& shop() {
-  static const TinyRun one(TRADEWIND_BINARY);
+  static const TinyRun kOne(TRADEWIND_BINARY);
   one.again();
-  return one;
+  return kOne;
 }
 
 nlohmann::json json(const TinyRun& s, std::vector<std::string> arguments, int code = 0) {

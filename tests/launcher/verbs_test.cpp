@@ -15,15 +15,15 @@ struct Verb {
 };
 
 const std::vector<Verb>& verbs() {
-  static const std::vector<Verb> all{{{"evaluate", "R"}, 4, 0},
-                                     {{"generate", "R", "--prompt", "A"}, 4, 0},
-                                     {{"export", "R", "--to", "out.h5", "--overwrite"}, 4, 0},
-                                     {{"export", "R", "--to", "out", "--format", "huggingface", "--overwrite"}, 4, 0},
-                                     {{"verify", "R"}, 0, 4},
-                                     {{"inspect", "R"}, 0, 4},
-                                     {{"compare", "R", "run"}, 0, 0},
-                                     {{"report", "R", "--to", "out.html"}, 0, 0}};
-  return all;
+  static const std::vector<Verb> kAll{{{"evaluate", "R"}, 4, 0},
+                                      {{"generate", "R", "--prompt", "A"}, 4, 0},
+                                      {{"export", "R", "--to", "out.h5", "--overwrite"}, 4, 0},
+                                      {{"export", "R", "--to", "out", "--format", "huggingface", "--overwrite"}, 4, 0},
+                                      {{"verify", "R"}, 0, 4},
+                                      {{"inspect", "R"}, 0, 4},
+                                      {{"compare", "R", "run"}, 0, 0},
+                                      {{"report", "R", "--to", "out.html"}, 0, 0}};
+  return kAll;
 }
 
 struct Verbs : TinyRun {
