@@ -80,7 +80,8 @@ void require_nothing_left(const runtime::HuggingFaceWeights& weights, const Hugg
     if (std::ranges::any_of(form.ignored, ends)) continue;
     const auto again = std::ranges::find_if(form.repeated, [&](const auto& pair) { return pair.first == name; });
     if (again == form.repeated.end())
-      throw CheckpointError("the weights hold a tensor \"" + name + "\" that a model of this config.json has no place for");
+      throw CheckpointError(
+          fmt::format("the weights hold a tensor \"{}\" that a model of this config.json has no place for", name));
     std::vector<float> one(static_cast<std::size_t>(elements_of(weights.shape(name))));
     const std::string original = name_in(weights, form, again->second);
     std::vector<float> other(static_cast<std::size_t>(elements_of(weights.shape(original))));
@@ -88,8 +89,9 @@ void require_nothing_left(const runtime::HuggingFaceWeights& weights, const Hugg
     weights.read(original, other);
     if (one != other)
       throw CheckpointError(
-          "config.json says that \"" + name + "\" is \"" + original +
-          "\" (tie_word_embeddings), but the file holds other values; set tie_word_embeddings to false in it");
+          fmt::format("config.json says that \"{}\" is \"{}\" (tie_word_embeddings), but the file holds other values; set "
+                      "tie_word_embeddings to false in it",
+                      name, original));
   }
 }
 

@@ -98,7 +98,7 @@ nlohmann::json read_huggingface_config(const fs::path& directory) {
   if (!fs::is_directory(directory)) throw ConfigError(directory.string() + " is no directory");
   if (!fs::exists(directory / kConfig))
     throw ConfigError(directory.string() + " is no Hugging Face directory: it has no " + kConfig);
-  const auto config = read_json(directory / kConfig);
+  auto config = read_json(directory / kConfig);
   if (!config.is_object() || !config.value("model_type", nlohmann::json()).is_string())
     throw ConfigError((directory / kConfig).string() + " has no model_type");
   return config;

@@ -42,7 +42,7 @@ class Gpt2 {
   }
   /// The directory `name` of these tensors and config.
   fs::path write(const std::string& name) const {
-    const fs::path directory = scratch_.path() / name;
+    fs::path directory = scratch_.path() / name;
     fs::remove_all(directory);
     fs::create_directory(directory);
     std::ofstream(directory / "config.json") << config_.dump();
@@ -51,6 +51,7 @@ class Gpt2 {
   }
   static void write_file(const fs::path& file, const std::map<std::string, GoldenTensor>& tensors) {
     std::vector<runtime::SafetensorsTensor> list;
+    list.reserve(tensors.size());
     for (const auto& [name, tensor] : tensors)
       list.push_back({name, kernels::DType::kFloat32, tensor.shape, tensor.values.data()});
     runtime::DurableFile out(file);
@@ -396,8 +397,9 @@ BOOST_AUTO_TEST_CASE(transformers_reads_what_is_exported) {
     o = cli.tradewind({"export", tokenizer, "--format", "huggingface", "--to", tokenizer + "-hf"});
     BOOST_REQUIRE_MESSAGE(o.code == 0, o);
     cli.scratch().write("prompt.txt", "A soft towel");
-    const std::string command = "cd " + at.string() + " && HF_HUB_OFFLINE=1 " + python + " read.py " + tokenizer +
-                                "-hf prompt.txt out.json > python.log 2>&1";
+    std::string command = "cd " + at.string();
+    command += " && HF_HUB_OFFLINE=1 " + python;
+    command += " read.py " + tokenizer + "-hf prompt.txt out.json > python.log 2>&1";
     BOOST_REQUIRE_MESSAGE(std::system(command.c_str()) == 0, text_of(at / "python.log"));
     const json out = json_of(at / "out.json");
     auto run = launcher::load_run(at / tokenizer, "last", {}, registry());

@@ -49,7 +49,7 @@ BOOST_FIXTURE_TEST_CASE(answers_do_not_depend_on_the_batch_or_on_the_order, Prom
   BOOST_CHECK_EQUAL(ask(many(), {"--set", "x"}).code, 2);  // no such option here
   std::istringstream in(many());
   std::string reversed;
-  for (std::string line; std::getline(in, line);) reversed = line + "\n" + reversed;
+  for (std::string line; std::getline(in, line);) reversed.insert(0, line + "\n");
   auto backwards = lines_of(ask(reversed).output);
   std::ranges::reverse(backwards);
   BOOST_CHECK(backwards == answers);
