@@ -213,8 +213,9 @@ std::vector<std::string> values_of(const runtime::ConfigKey& key) {
 }
 
 bool names_a_file(const runtime::ConfigKey& key) {
+  constexpr const char* kEnds[] = {"path", "directory", ".prepared", ".from", ".vocabulary"};
   return key.type == "string" && key.choices.empty() &&
-         (key.key.ends_with("path") || key.key.ends_with("directory") || key.key == "data.vocabulary");
+         std::ranges::any_of(kEnds, [&](const char* end) { return key.key.ends_with(end); });
 }
 
 std::string bash_completion(const CompletionSource& source) {
@@ -229,7 +230,7 @@ std::string bash_completion(const CompletionSource& source) {
     for (const HelpItem& item : verb.items) {
       if (!item.is_option()) continue;
       names += " " + item.name;
-      if (!item.value.empty()) takes += fmt::format(" [{}]={}", item.name, shell_quoted(bash_kind(item.value)));
+      if (!item.value.empty()) takes += fmt::format(" [{}]={}", item.name, shell_quoted(bash_kind(verb.value_of(item))));
     }
     for (const std::string& place : verb.places())
       places += fmt::format(" {}", shell_quoted(bash_kind(place) + (place.ends_with("...") ? "..." : "")));

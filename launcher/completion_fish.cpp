@@ -98,7 +98,7 @@ std::string fish_completion(const CompletionSource& source) {
     const std::string here = fmt::format("complete -c tradewind -n '__tradewind_verb {}'", verb.name);
     for (const HelpItem& item : verb.items) {
       if (!item.is_option()) continue;
-      const std::string value = offer(source, item.value);
+      const std::string value = offer(source, verb.value_of(item));
       if (!item.value.empty() && takes.find(item.name + " ") == std::string::npos) takes += item.name + " ";
       commands += fmt::format("{} -l {}{}{} -d {}\n", here, item.name.substr(2),
                               item.value.empty() ? ""

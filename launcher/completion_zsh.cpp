@@ -86,7 +86,7 @@ std::string arguments(const CompletionSource& source, const VerbHelp& verb) {
     if (!item.is_option()) continue;
     std::string spec =
         fmt::format("{}{}[{}]", item.value == "KEY=VALUE" ? "*" : "", item.name, escaped(brief(item.text), "[]\\"));
-    if (!item.value.empty()) spec += fmt::format(":{}:{}", item.value, action(source, item.value));
+    if (!item.value.empty()) spec += fmt::format(":{}:{}", item.value, action(source, verb.value_of(item)));
     out += fmt::format(" {}", shell_quoted(spec));
   }
   const auto places = verb.places();

@@ -115,6 +115,20 @@ std::vector<std::string> VerbHelp::places() const {
   return out;
 }
 
+std::string VerbHelp::value_of(const HelpItem& item) const {
+  for (const std::string& line : usage) {
+    std::istringstream words(line);
+    for (std::string word, before; words >> word; before = word) {
+      std::erase_if(before, [](char c) { return c == '['; });
+      if (before != item.name || word.find('|') == std::string::npos) continue;
+      std::erase_if(word, [](char c) { return c == ']'; });
+      const bool chosen = std::ranges::all_of(word, [](char c) { return (c >= 'a' && c <= 'z') || c == '-' || c == '|'; });
+      return chosen ? word : item.value;
+    }
+  }
+  return item.value;
+}
+
 VerbHelp parse_help(const std::string& name, const std::string& summary, const std::string& text) {
   VerbHelp out{.name = name,
                .summary = summary,

@@ -31,6 +31,9 @@ struct VerbHelp {
   /// What stands between the verb and its options in the usage, one word a place: "RUN", "bash|zsh|fish"; the last one with
   /// "..." where it repeats.
   std::vector<std::string> places() const;
+  /// What an option's value is, for completion: where the usage has words to choose from ("--tokenizer auto|byte") these, else
+  /// the item's placeholder.
+  std::string value_of(const HelpItem& item) const;
 };
 
 /// `text`: what `tradewind NAME --help` prints.

@@ -50,6 +50,7 @@ CASES = [
     ("config schema schedule.warm", ["schedule.warmup"]),
     ("config schema x --model ", ["gpt"]),
     ("completion ", ["bash", "zsh", "fish"]),
+    ("import runs/a --tokenizer ", ["auto", "byte"]),
     ("help gene", ["generate"]),
 ]
 

@@ -66,6 +66,9 @@ examples:
   BOOST_REQUIRE_EQUAL(help.paragraphs.size(), 1);
   BOOST_CHECK_EQUAL(help.paragraphs[0], "Exit code 3: it burnt, and the kitchen with it.");
   BOOST_CHECK_EQUAL(help.examples.size(), 2);
+  BOOST_CHECK_EQUAL(help.value_of(help.items[1]), "GRAMS");
+  const VerbHelp choice = parse_help("cook", "", "A meal.\n\nusage: tradewind cook [--heat low|high]\n\n  --heat H  how hot\n");
+  BOOST_CHECK_EQUAL(choice.value_of(choice.items.at(0)), "low|high");
   BOOST_CHECK_EQUAL(help.places().size(), 1);
   BOOST_CHECK_EQUAL(help.places()[0], "POT...");
 }
