@@ -11,7 +11,7 @@ namespace fs = std::filesystem;
 
 const TinyRun& shop() {
   static const TinyRun kOne(TRADEWIND_BINARY);
-  one.again();
+  kOne.again();
   return kOne;
 }
 
