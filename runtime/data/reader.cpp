@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <xxhash.h>
 
 #include <algorithm>
-#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "kernels/base/error.h"
-#include "runtime/data/byte_stream.h"
 #include "runtime/text/utf8.h"
 
 namespace tradewind::runtime {
@@ -24,59 +25,16 @@ void check_beginning(const std::string& name, std::string_view head) {
     throw DataError(fmt::format("{} is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 {} > FILE", name, name));
 }
 
-void check_utf8(const std::string& name, std::string_view text, std::int64_t first_line, std::size_t first_byte) {
+/// `text` begins at `from` in the contents.
+void check_utf8(const std::string& name, std::string_view text, const DocumentStream::Position& from) {
   const std::size_t at = find_invalid_utf8(text);
   if (at == std::string_view::npos) return;
   const TextPosition position = position_of(text, at);
-  throw DataError(fmt::format(
-      "{}:{}:{}: byte 0x{:02X} (byte {} of the contents) is not valid UTF-8. Convert the file, e.g. iconv -f "
-      "WINDOWS-1252 -t UTF-8 {} > FILE",
-      name, first_line + position.line - 1, position.column, static_cast<unsigned char>(text[at]), first_byte + at, name));
-}
-
-std::string read_all(ByteStream& stream) {
-  std::string text;
-  std::size_t size = 0;
-  for (;;) {
-    text.resize(std::max(size + kChunk, size + size / 2));
-    const std::size_t room = text.size() - size;
-    const std::size_t got = stream.read({text.data() + size, room});
-    size += got;
-    if (got < room) break;
-  }
-  text.resize(size);
-  check_beginning(stream.name(), text);
-  check_utf8(stream.name(), text, 1, 0);
-  if (std::string_view(text).substr(0, 3) == kByteOrderMark) text.erase(0, 3);
-  return text;
-}
-
-/// Calls `line(text without its end, number from 1)` for each line, holding a chunk and the longest line in memory.
-void for_each_line(ByteStream& stream, const std::function<void(std::string_view, std::int64_t)>& line) {
-  std::string buffer;  // unread bytes
-  std::int64_t number = 0;
-  std::size_t offset = 0;  // of buffer in the contents
-  const auto emit = [&](std::string_view text) {
-    check_utf8(stream.name(), text, ++number, offset);
-    if (number == 1 && text.substr(0, 3) == kByteOrderMark) text.remove_prefix(3);
-    if (!text.empty() && text.back() == '\r') text.remove_suffix(1);
-    line(text, number);
-  };
-  for (bool first = true, more = true; more; first = false) {
-    const std::size_t kept = buffer.size();
-    buffer.resize(kept + kChunk);
-    const std::size_t got = stream.read({buffer.data() + kept, kChunk});
-    buffer.resize(kept + got);
-    more = got == kChunk;
-    if (first) check_beginning(stream.name(), buffer);
-    std::size_t begin = 0;
-    for (std::size_t newline; (newline = buffer.find('\n', std::max(begin, kept))) != std::string::npos; begin = newline + 1) {
-      emit(std::string_view(buffer).substr(begin, newline - begin));
-      offset += newline + 1 - begin;
-    }
-    buffer.erase(0, begin);
-  }
-  if (!buffer.empty()) emit(buffer);
+  throw DataError(
+      fmt::format("{}:{}:{}: byte 0x{:02X} (byte {} of the contents) is not valid UTF-8. Convert the file, e.g. iconv -f "
+                  "WINDOWS-1252 -t UTF-8 {} > FILE",
+                  name, from.line + position.line - 1, position.column + (position.line == 1 ? from.column - 1 : 0),
+                  static_cast<unsigned char>(text[at]), from.bytes + at, name));
 }
 
 bool blank(std::string_view line) { return line.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
@@ -104,30 +62,173 @@ std::string text_of(const std::string& name, std::int64_t number, std::string_vi
   return *found;
 }
 
-void cut_text(Documents& documents, DocumentCut cut) {
-  const std::string_view text = documents.text;
-  if (cut == DocumentCut::kWhole) {
-    if (!text.empty()) documents.entries.push_back({0, text.size(), 1});
-    return;
-  }
-  std::int64_t number = 0;
-  bool open = false;  // the last entry goes on
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t newline = std::min(text.find('\n', begin), text.size());
-    std::size_t end = newline;
-    if (end > begin && text[end - 1] == '\r') --end;
-    ++number;
-    if (blank(text.substr(begin, end - begin)))
-      open = false;
-    else if (open && cut == DocumentCut::kBlankLine)
-      documents.entries.back().end = end;
-    else
-      documents.entries.push_back({begin, end, number}), open = true;
-    begin = newline + 1;
-  }
+/// The end of the line [begin, newline) without a carriage return.
+std::size_t without_return(std::string_view text, std::size_t begin, std::size_t newline) {
+  return newline > begin && text[newline - 1] == '\r' ? newline - 1 : newline;
 }
 
 }  // namespace
+
+struct DocumentStream::Hash {
+  Hash() : state(XXH3_createState()) { XXH3_64bits_reset(state); }
+  ~Hash() { XXH3_freeState(state); }
+  Hash(const Hash&) = delete;
+  Hash& operator=(const Hash&) = delete;
+  XXH3_state_t* state;
+};
+
+DocumentStream::DocumentStream(const std::filesystem::path& file, const ReadOptions& options, std::size_t piece_bytes, Cut cut)
+    : stream_(ByteStream::open(file, options.path_key)),
+      options_(options),
+      piece_bytes_(std::max<std::size_t>(piece_bytes, 1)),
+      cut_(std::move(cut)),
+      hash_(std::make_unique<Hash>()) {}
+
+DocumentStream::~DocumentStream() = default;
+
+DocumentStream::Position DocumentStream::position() const {
+  Position position = position_;
+  position.checksum = XXH3_64bits_digest(hash_->state);
+  return position;
+}
+
+bool DocumentStream::skip_to(const Position& position) {
+  std::string skipped;
+  for (std::uint64_t left = position.bytes; left > 0; left -= skipped.size()) {
+    skipped.resize(static_cast<std::size_t>(std::min<std::uint64_t>(left, kChunk)));
+    if (stream_->read(skipped) < skipped.size()) return false;
+    XXH3_64bits_update(hash_->state, skipped.data(), skipped.size());
+  }
+  position_ = position;
+  return XXH3_64bits_digest(hash_->state) == position.checksum;
+}
+
+/// Reads until so many bytes are pending or the file has ended.
+void DocumentStream::fill(std::size_t bytes) {
+  const std::size_t kept = pending_.size();
+  if (ended_ || kept >= bytes) return;
+  pending_.resize(bytes);
+  pending_.resize(kept + stream_->read({pending_.data() + kept, bytes - kept}));
+  ended_ = pending_.size() < bytes;
+}
+
+bool DocumentStream::next(TextPiece& piece) {
+  piece.segments.clear();
+  if (position_.bytes == 0) {
+    fill(std::max<std::size_t>(piece_bytes_, 4));
+    check_beginning(name(), pending_);
+    if (std::string_view(pending_).starts_with(kByteOrderMark)) take(piece, kByteOrderMark.size());
+    position_.column = 1;
+  }
+  for (std::size_t wanted = piece_bytes_;;) {
+    fill(wanted);
+    if (pending_.empty()) return false;
+    const std::size_t done = options_.json_lines                   ? scan_json_lines(piece)
+                             : options_.cut == DocumentCut::kWhole ? scan_whole(piece)
+                                                                   : scan_documents(piece);
+    if (done == 0) {  // a document longer than what is pending
+      wanted = 2 * std::max(pending_.size(), piece_bytes_);
+      continue;
+    }
+    take(piece, done);
+    if (!piece.segments.empty()) return true;
+    wanted = piece_bytes_;
+  }
+}
+
+/// Moves the first `bytes` of what is pending into the piece.
+void DocumentStream::take(TextPiece& piece, std::size_t bytes) {
+  piece.text.assign(pending_, 0, bytes);
+  check_utf8(name(), piece.text, position_);
+  XXH3_64bits_update(hash_->state, piece.text.data(), bytes);
+  pending_.erase(0, bytes);
+  const TextPosition end = position_of(piece.text, bytes);
+  position_.column = end.column + (end.line == 1 ? position_.column - 1 : 0);
+  position_.line += end.line - 1;
+  position_.bytes += bytes;
+}
+
+// Each scan gives the segments of what is pending, and how many bytes of it they settle.
+
+std::size_t DocumentStream::scan_whole(TextPiece& piece) {
+  const std::size_t end = ended_ ? pending_.size() : cut_(pending_);
+  if (end > 0) piece.segments.push_back({0, end, position_.line, !std::exchange(position_.open, true)});
+  return end;
+}
+
+std::size_t DocumentStream::scan_json_lines(TextPiece& piece) const {
+  std::size_t done = 0;
+  for (std::int64_t number = position_.line; done < pending_.size(); ++number) {
+    std::size_t newline = pending_.find('\n', done);
+    if (newline == std::string::npos && !ended_) break;
+    newline = std::min(newline, pending_.size());
+    const std::size_t end = without_return(pending_, done, newline);
+    if (!blank(std::string_view(pending_).substr(done, end - done))) piece.segments.push_back({done, end, number, true});
+    done = std::min(newline + 1, pending_.size());
+  }
+  return done;
+}
+
+std::size_t DocumentStream::scan_documents(TextPiece& piece) {
+  const std::string_view text = pending_;
+  const bool lines = options_.cut == DocumentCut::kLine;
+  std::optional<TextPiece::Segment> document;  // that goes on, perhaps
+  bool inside_line = position_.open;           // the first line began before
+  if (inside_line) document = {0, 0, position_.line, false};
+  std::size_t at = 0, done = 0;
+  const auto close = [&] {
+    if (document && document->end > document->begin) piece.segments.push_back(*document);
+    document.reset();
+  };
+  for (std::int64_t number = position_.line; at < text.size(); ++number) {
+    std::size_t newline = text.find('\n', at);
+    if (newline == std::string_view::npos && !ended_) break;
+    newline = std::min(newline, text.size());
+    const std::size_t end = without_return(text, at, newline);
+    if (!std::exchange(inside_line, false) && blank(text.substr(at, end - at))) {
+      close();
+    } else if (document) {
+      document->end = end;
+    } else {
+      document = {at, end, number, true};
+    }
+    if (lines) close();
+    at = std::min(newline + 1, text.size());
+    if (!document) done = at;
+  }
+  if (ended_) {
+    close();
+    done = text.size();
+  }
+  if (done > 0) {
+    position_.open = false;
+    return done;
+  }
+  if (text.size() < piece_bytes_) return 0;
+  // One document that is longer than the piece: what is known to belong to it, as far as it may be cut.
+  const bool more = inside_line || !blank(text.substr(at));  // of a line that has no end yet
+  if (!document && more) document = {at, at, position_.line, true};
+  if (!document) return 0;
+  const std::size_t known = more ? without_return(text, at, text.size()) : document->end;
+  document->end = document->begin + cut_(text.substr(document->begin, known - document->begin));
+  if (document->end == document->begin) return 0;
+  piece.segments.push_back(*document);
+  position_.open = true;
+  return document->end;
+}
+
+void DocumentStream::decode(TextPiece& piece) const {
+  if (!options_.json_lines) return;
+  std::string texts;
+  std::vector<TextPiece::Segment> segments;
+  for (const TextPiece::Segment& line : piece.segments) {
+    const std::size_t begin = texts.size();
+    texts += text_of(name(), line.line, piece[line], options_.text_key);
+    if (texts.size() > begin) segments.push_back({begin, texts.size(), line.line, true});
+  }
+  piece.text = std::move(texts);
+  piece.segments = std::move(segments);
+}
 
 bool named_json_lines(const std::filesystem::path& file) {
   std::filesystem::path name = file.filename();
@@ -137,22 +238,23 @@ bool named_json_lines(const std::filesystem::path& file) {
 }
 
 Documents read_documents(const std::filesystem::path& file, const ReadOptions& options) {
-  const std::unique_ptr<ByteStream> stream = ByteStream::open(file, options.path_key);
+  DocumentStream stream(file, options, kChunk, whole_characters);
   Documents documents;
   documents.file = file.string();
-  documents.compression = stream->compression();
-  if (options.json_lines) {
-    for_each_line(*stream, [&](std::string_view line, std::int64_t number) {
-      if (blank(line)) return;
+  documents.compression = stream.compression();
+  for (TextPiece piece; stream.next(piece);) {
+    stream.decode(piece);
+    for (const TextPiece::Segment& segment : piece.segments) {
       const std::size_t begin = documents.text.size();
-      documents.text += text_of(documents.file, number, line, options.text_key);
-      if (documents.text.size() > begin) documents.entries.push_back({begin, documents.text.size(), number});
-    });
-  } else {
-    documents.text = read_all(*stream);
-    cut_text(documents, options.cut);
+      documents.text += piece[segment];
+      if (segment.begins_document)
+        documents.entries.push_back({begin, documents.text.size(), segment.line});
+      else
+        documents.entries.back().end = documents.text.size();
+    }
   }
-  documents.checksum = stream->checksum();
+  documents.checksum = stream.position().checksum;
+  documents.bytes = stream.position().bytes;
   if (documents.entries.empty())
     throw DataError(fmt::format("{} holds no text, only blank lines or empty strings", documents.file));
   return documents;

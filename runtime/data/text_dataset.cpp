@@ -212,8 +212,8 @@ std::string with_commas(std::int64_t n) {
 }
 
 std::string describe_file(const Documents& documents, bool separate) {
-  std::string out = fmt::format("{}: {} bytes", documents.file, with_commas(static_cast<std::int64_t>(documents.text.size())));
-  if (!documents.compression.empty()) out += " of text in " + documents.compression;
+  std::string out = fmt::format("{}: {} bytes", documents.file, with_commas(static_cast<std::int64_t>(documents.bytes)));
+  if (!documents.compression.empty()) out += " in " + documents.compression;
   if (separate) out += fmt::format(", {} documents", with_commas(static_cast<std::int64_t>(documents.entries.size())));
   return out;
 }

@@ -36,15 +36,7 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view utf8) const {
   return ids;
 }
 
-/// Between characters.
-std::size_t Tokenizer::cut(std::string_view text) const {
-  std::size_t lead = text.size();  // of the last character
-  while (lead > 0 && text.size() - lead < 4)
-    if ((static_cast<unsigned char>(text[--lead]) & 0xC0U) != 0x80U) break;
-  if (lead == text.size()) return 0;
-  const Utf8Character last = decode_utf8(text.data() + lead, text.data() + text.size());
-  return last.status == Utf8Status::kTruncated ? lead : text.size();
-}
+std::size_t Tokenizer::cut(std::string_view text) const { return whole_characters(text); }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool name_ends) const {
   std::string text;

@@ -33,6 +33,15 @@ std::size_t find_invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
+std::size_t whole_characters(std::string_view text) {
+  std::size_t lead = text.size();  // of the last character
+  while (lead > 0 && text.size() - lead < 4)
+    if ((static_cast<unsigned char>(text[--lead]) & 0xC0U) != 0x80U) break;
+  if (lead == text.size()) return 0;
+  const Utf8Character last = decode_utf8(text.data() + lead, text.data() + text.size());
+  return last.status == Utf8Status::kTruncated ? lead : text.size();
+}
+
 TextPosition position_of(std::string_view text, std::size_t offset) {
   const std::string_view before = text.substr(0, offset);
   const std::size_t newline = before.rfind('\n');

@@ -45,6 +45,9 @@ inline int utf8_length(char32_t point) { return point < 0x80 ? 1 : point < 0x800
 /// Offset of the first byte that is no UTF-8, npos where all of it is.
 std::size_t find_invalid_utf8(std::string_view text);
 
+/// Length of `text` without a character that its end cuts off.
+std::size_t whole_characters(std::string_view text);
+
 /// Line and column (in characters) of a byte offset, both from 1.
 struct TextPosition {
   std::int64_t line, column;

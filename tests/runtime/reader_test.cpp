@@ -7,9 +7,13 @@
 
 #include <boost/test/unit_test.hpp>
 #include <functional>
+#include <nlohmann/json.hpp>
+#include <random>
 
 #include "kernels/base/error.h"
 #include "runtime/data/byte_stream.h"
+#include "runtime/text/pre_tokenizer.h"
+#include "runtime/text/utf8.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/support/throws.h"
 
@@ -219,4 +223,71 @@ BOOST_AUTO_TEST_CASE(json_lines_are_known_by_name) {
   for (const char* name : {"a.jsonl", "a.ndjson", "b/a.jsonl.gz", "a.jsonl.zst", "a.ndjson.xz"})
     BOOST_TEST(named_json_lines(name));
   for (const char* name : {"a.txt", "jsonl", "a.jsonl.txt", "a.gz", "a.json"}) BOOST_TEST(!named_json_lines(name));
+}
+
+BOOST_AUTO_TEST_CASE(pieces_of_any_size_give_the_documents_of_the_whole) {
+  const TemporaryFolder folder;
+  std::mt19937 random(23);
+  const Strings parts = {"a", "bc", " ", "\n", "\n", "\r\n", "\r", "\n\n", "\t", "é", "中", "long word", " \n "};
+  int pieces = 0;
+  for (int round = 0; round < 400; ++round) {
+    std::string text = round % 7 == 0 ? "\xEF\xBB\xBF" : "";
+    for (unsigned i = 0, n = 1 + random() % 60; i < n; ++i) text += parts[random() % parts.size()];
+    text += 'x';
+    const auto file = folder.write("x.txt", text);
+    for (const DocumentCut cut : {DocumentCut::kWhole, DocumentCut::kLine, DocumentCut::kBlankLine}) {
+      const Documents whole = read_documents(file, {.cut = cut});
+      for (const bool words : {false, true}) {
+        const std::size_t size = 1 + random() % 20;
+        const DocumentStream::Cut where = words ? last_word_boundary : whole_characters;
+        auto stream = std::make_unique<DocumentStream>(file, ReadOptions{.cut = cut}, size, where);
+        Strings documents;
+        std::vector<std::int64_t> lines;
+        for (TextPiece piece; stream->next(piece); ++pieces) {
+          for (const auto& segment : piece.segments) {
+            if (segment.begins_document) documents.emplace_back(), lines.push_back(segment.line);
+            documents.back() += piece[segment];
+            BOOST_TEST(!piece[segment].empty());
+          }
+          if (random() % 3 != 0) continue;  // as a process that was killed and began again
+          const auto position = stream->position();
+          stream = std::make_unique<DocumentStream>(file, ReadOptions{.cut = cut}, size, where);
+          BOOST_REQUIRE(stream->skip_to(position));
+        }
+        BOOST_TEST_CONTEXT(nlohmann::json(text).dump() << " in pieces of " << size) {
+          BOOST_REQUIRE(documents == documents_of(whole));
+          for (std::size_t i = 0; i < lines.size(); ++i) BOOST_REQUIRE(lines[i] == whole.entries[i].line);
+          BOOST_REQUIRE(stream->position().checksum == whole.checksum);
+          BOOST_REQUIRE(stream->position().bytes == text.size());
+        }
+      }
+    }
+  }
+  BOOST_TEST(pieces > 4000);
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_does_not_go_on_in_another_text) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("x.txt", "one\ntwo\nthree\n");
+  const auto open = [&] { return DocumentStream(file, {.cut = DocumentCut::kLine}, 5, whole_characters); };
+  DocumentStream stream = open();
+  TextPiece piece;
+  BOOST_REQUIRE(stream.next(piece));
+  const auto position = stream.position();
+  BOOST_TEST(open().skip_to(position));
+  folder.write("x.txt", "eno\ntwo\nthree\n");
+  BOOST_TEST(!open().skip_to(position));
+  folder.write("x.txt", "on");
+  BOOST_TEST(!open().skip_to(position));
+}
+
+BOOST_AUTO_TEST_CASE(invalid_utf8_in_a_later_piece_is_named_as_in_a_whole_file) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("x.txt", "first line\nsecond line, which is \xE9 longer\n");
+  DocumentStream stream(file, {}, 3, last_word_boundary);
+  check_throws<DataError>(
+      [&] {
+        for (TextPiece piece; stream.next(piece);) continue;
+      },
+      {file.string() + ":2:23", "0xE9", "byte 33"});
 }
