@@ -19,6 +19,7 @@ namespace tradewind::launcher {
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> kAll = {
+      {"prepare", "tokenise a text once, for training on texts larger than memory", run_prepare},
       {"train", "train a model from a config file, or go on with a run", run_train},
       {"evaluate", "loss, perplexity and bits per byte of a run's validation part", run_evaluate},
       {"generate", "text from a trained model", run_generate},

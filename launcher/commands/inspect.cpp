@@ -8,6 +8,7 @@
 #include "launcher/session.h"
 #include "runtime/checkpoint/hdf5_list.h"
 #include "runtime/checkpoint/verify.h"
+#include "runtime/data/prepared_file.h"
 #include "runtime/train/run_record.h"
 
 namespace tradewind::launcher {
@@ -21,7 +22,7 @@ const char* const kHelp = R"(What a config, a run, a checkpoint or an HDF5 file 
 usage: tradewind inspect PATH [--json]
 
   PATH    a config file, a run directory, one checkpoint of it, or what
-          `tradewind export` has written
+          `tradewind export` or `tradewind prepare` has written
   --json  print one JSON object
 
 Checkpoints are read to the last byte: exit code 4 where one is damaged.
@@ -102,6 +103,22 @@ ordered_json inspect_hdf5(const fs::path& path) {
   return out;
 }
 
+/// Read to the last byte; throws where it is damaged.
+ordered_json inspect_prepared(const fs::path& path) {
+  const runtime::PreparedFile file(path);
+  ordered_json out = {{"kind", "prepared text"}, {"path", path.string()}, {"version", runtime::kPreparedVersion}};
+  for (const char* key : {"summary", "key", "sources"}) out[key] = file.description().at(key);
+  auto& datasets = out["datasets"] = ordered_json::array();
+  for (const auto& a : file.arrays()) {
+    const char* const dtype = a.bytes_each == 1   ? "uint8"
+                              : a.bytes_each == 2 ? "uint16"
+                              : a.bytes_each == 4 ? "int32"
+                                                  : "int64";
+    datasets.push_back({{"name", a.name}, {"dtype", dtype}, {"shape", {a.count}}, {"bytes", a.bytes()}});
+  }
+  return out;
+}
+
 bool is_hdf5(const fs::path& path) {
   char head[8] = {};
   std::ifstream(path, std::ios::binary).read(head, sizeof head);
@@ -137,6 +154,15 @@ void print(const ordered_json& out) {
     std::fputs(out["config"].get<std::string>().c_str(), stdout);
   } else if (kind == "hdf5") {
     if (out.contains("attributes")) print_values(out["attributes"]);
+    std::printf("\n");
+    print_tensors(out["datasets"]);
+  } else if (kind == "prepared text") {
+    std::printf("%s\n", out["summary"].get<std::string>().c_str());
+    for (const auto& s : out["sources"])
+      std::printf("%s: %lld tokens of %lld bytes of %s\n", s["part"].get<std::string>().c_str(), s["tokens"].get<long long>(),
+                  s["bytes"].get<long long>(), s["path"].get<std::string>().c_str());
+    std::printf("\n");
+    print_values(out["key"]);
     std::printf("\n");
     print_tensors(out["datasets"]);
   } else if (kind == "checkpoint") {
@@ -200,6 +226,8 @@ int run_inspect(const Arguments& arguments, const models::Registry& registry) {
     out = run ? inspect_run(path) : inspect_checkpoint(path);
   } else if (path.extension() == ".toml") {
     out = inspect_config(path, registry);
+  } else if (runtime::is_prepared(path)) {
+    out = inspect_prepared(path);
   } else if (is_hdf5(path) || path.extension() == ".h5" || path.extension() == ".hdf5") {
     out = inspect_hdf5(path);
   } else {

@@ -18,6 +18,7 @@
 #include "runtime/config/fields.h"
 #include "runtime/core/allocator.h"
 #include "runtime/data/batch.h"
+#include "runtime/data/token_source.h"
 #include "runtime/text/tokenizer.h"
 
 namespace tradewind::runtime {
@@ -25,6 +26,7 @@ namespace tradewind::runtime {
 /// The section [data].
 struct DataConfig {
   std::string path = {};
+  std::string prepared = {};
   std::string validation_path = {};
   double validation_fraction = 0.1;
   std::string format = "auto";
@@ -41,22 +43,6 @@ struct DataConfig {
   bool separates() const { return json_lines() || documents != "whole"; }
 };
 
-/// Token ids, two bytes each where the vocabulary allows.
-class TokenArray {
- public:
-  explicit TokenArray(std::int64_t vocabulary_size) : narrow_(vocabulary_size <= 65536) {}
-  void append(std::span<const std::int32_t> ids);
-  std::int64_t size() const { return static_cast<std::int64_t>(narrow_ ? short_.size() : long_.size()); }
-  std::int32_t operator[](std::int64_t i) const {
-    return narrow_ ? short_[static_cast<std::size_t>(i)] : long_[static_cast<std::size_t>(i)];
-  }
-
- private:
-  bool narrow_;
-  std::vector<std::uint16_t> short_;
-  std::vector<std::int32_t> long_;
-};
-
 /// Blocks of tokens [begin, end) of a stream.
 class TextDataset final : public Dataset {
  public:
@@ -71,7 +57,7 @@ class TextDataset final : public Dataset {
   };
 
   /// `token_bytes[id]`: UTF-8 bytes of a token. Throws DataError where there are no more than `context` tokens.
-  TextDataset(std::shared_ptr<const TokenArray> stream, std::int64_t begin, std::int64_t end,
+  TextDataset(std::shared_ptr<const TokenSource> stream, std::int64_t begin, std::int64_t end,
               std::shared_ptr<const std::vector<std::int32_t>> token_bytes, const Options& options,
               Allocator& allocator = host_allocator());
 
@@ -86,7 +72,7 @@ class TextDataset final : public Dataset {
   std::int64_t first_token(std::int64_t epoch, std::int64_t index) const;
 
  private:
-  std::shared_ptr<const TokenArray> stream_;
+  std::shared_ptr<const TokenSource> stream_;
   std::int64_t begin_, end_;
   std::shared_ptr<const std::vector<std::int32_t>> token_bytes_;
   Options options_;
@@ -102,10 +88,10 @@ struct TextCorpus {
   std::string summary;                      // lines for the run log
 };
 
-/// Reads what `config` names. `existing` is the tokenizer of a run or checkpoint; null makes one: the characters of all the
-/// text that is read, so that validation text has no unknown ones. Validation is the last part of data.path: the last
-/// `validation_fraction` of the tokens of a whole text, else whole documents. Throws DataError, or ConfigError where keys do
-/// not go together.
+/// Reads what `config` names: data.prepared where it is set, with the same samples as of the text it was made of. `existing` is
+/// the tokenizer of a run or checkpoint; null makes one: the characters of all the text that is read, so that validation text
+/// has no unknown ones. Validation is the last part of data.path: the last `validation_fraction` of the tokens of a whole text,
+/// else whole documents. Throws DataError, or ConfigError where keys do not go together.
 TextCorpus load_text_corpus(const DataConfig& config, std::int64_t context, std::uint64_t seed,
                             const Tokenizer* existing = nullptr);
 
