@@ -81,7 +81,9 @@ std::string hexadecimal(std::uint32_t x) {
   return text;
 }
 
-bool same_place(const Where& a, const Where& b) { return a.line == b.line && std::strcmp(a.file_name, b.file_name) == 0; }
+bool same_place(const Where& a, const Where& b) {
+  return a.line == b.line && (a.file_name == b.file_name || std::strcmp(a.file_name, b.file_name) == 0);
+}
 
 }  // namespace
 
@@ -155,7 +157,7 @@ void Block::make_fiber(int t) {
                                          thread.scheduler = std::move(scheduler);
                                          try {
                                            if (cancelled_) throw Cancelled{};
-      kernel_.body();
+                                           kernel_.body();
                                            end_thread(t);
                                          } catch (const Cancelled&) {  // NOLINT(bugprone-empty-catch)
                                          } catch (...) {
@@ -175,7 +177,11 @@ void Block::resume(int t) {
 }
 
 void Block::run() {
-  for (int t = 0; t < count_; ++t) make_fiber(t), wake(t);
+  for (int t = 0; t < count_; ++t) {
+    make_fiber(t);
+    wake(t);
+    present_[static_cast<std::size_t>(t) / 32] |= 1U << (t % 32);
+  }
   Block* const outer = current_block;
   current_block = this;
   while (ended_ < count_ && !fault_) {
@@ -242,6 +248,7 @@ void Block::end_thread(int t) {
       fault(std::string("divergence: the thread ends, but other lanes wait for it in ") + name_of(m.kind), m.where);
   if (barriers_[0].arrived > 0) fault("divergence: the thread ends, but others wait for it in sync_block", barriers_[0].where);
   thread.ended = true;
+  present_[static_cast<std::size_t>(t) / 32] &= ~(1U << (t % 32));
   ++ended_;
 }
 
@@ -250,12 +257,12 @@ void Block::meet(Meeting kind, std::uint32_t mask, const Brought& brought, Toget
   const auto warp = static_cast<std::size_t>(running_) / 32;
   if ((mask >> lane & 1U) == 0)
     fault(std::string(name_of(kind)) + ": the lane is not in its own mask " + hexadecimal(mask), where);
-  for (int other = 0; other < 32; ++other)
-    if ((mask >> other & 1U) != 0 &&
-        (first + other >= count_ || threads_[static_cast<std::size_t>(first) + static_cast<std::size_t>(other)].ended))
-      fault(std::string(name_of(kind)) + ": mask " + hexadecimal(mask) + " names lane " + std::to_string(other) +
-                (first + other >= count_ ? ", which the block does not have" : ", which has ended (divergence)"),
-            where);
+  if ((mask & ~present_[warp]) != 0) {
+    const int other = std::countr_zero(mask & ~present_[warp]);
+    fault(std::string(name_of(kind)) + ": mask " + hexadecimal(mask) + " names lane " + std::to_string(other) +
+              (first + other >= count_ ? ", which the block does not have" : ", which has ended (divergence)"),
+          where);
+  }
   std::vector<WarpMeeting>& open = meetings_[warp];
   WarpMeeting* m = nullptr;
   for (WarpMeeting& o : open) {
@@ -268,7 +275,10 @@ void Block::meet(Meeting kind, std::uint32_t mask, const Brought& brought, Toget
             where);
     }
   }
-  if (m == nullptr) m = &open.emplace_back(WarpMeeting{kind, mask, 0, together, {}, where});
+  if (m == nullptr) {
+    m = &open.emplace_back();
+    m->kind = kind, m->mask = mask, m->arrived = 0, m->together = together, m->where = where;
+  }
   m->arrived |= 1U << lane;
   m->lanes[static_cast<std::size_t>(lane)] = brought;
   if (m->arrived != mask) {
@@ -277,7 +287,8 @@ void Block::meet(Meeting kind, std::uint32_t mask, const Brought& brought, Toget
   }
   m->together(mask, m->lanes);
   if (kind == Meeting::kSync) ++clocks_[warp][warp];
-  open.erase(open.begin() + (m - open.data()));
+  if (m != &open.back()) *m = open.back();
+  open.pop_back();
   for (int other = 0; other < 32; ++other)
     if (other != lane && (mask >> other & 1U) != 0) wake(first + other);
 }

@@ -83,7 +83,7 @@ class Block final : public Observer {
     Meeting kind;
     std::uint32_t mask, arrived;
     Together together;
-    std::array<Brought, 32> lanes;
+    std::array<Brought, 32> lanes;  // of those that have arrived
     Where where;
   };
   struct Barrier {
@@ -113,6 +113,7 @@ class Block final : public Observer {
   int count_, ended_ = 0, running_ = -1, ahead_ = -1;
   std::vector<Thread> threads_;
   std::array<std::uint32_t, 32> runnable_{};  // a bit a lane
+  std::array<std::uint32_t, 32> present_{};   // a bit a lane that has not ended
   std::uint32_t runnable_warps_ = 0;
   std::array<std::vector<WarpMeeting>, 32> meetings_{};
   std::array<Barrier, 16> barriers_{};

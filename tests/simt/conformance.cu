@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 
+#include "kernels/cuda/device/library.cuh"
 #include "kernels/cuda/device/simt.cuh"
 #include "kernels/cuda/device/stream.cuh"
 #include "tests/simt/conformance.h"
@@ -296,6 +297,19 @@ std::string check_conversions() {
   stream_synchronize(nullptr);
   return compare(results<std::uint32_t>(16, {1}, {16}, 0, conversions, source.get()), expected);
 }
+TRADEWIND_KERNEL void tf32(std::uint32_t* out, const std::uint32_t* in) {
+  const std::uint32_t bits = round_tf32(from_bits(load(in + linear_thread())));
+  store(out + linear_thread(), bits & 0xFFFFE000U);
+}
+std::string check_tf32() {
+  const std::vector<std::uint32_t> in = {0x3F800000, 0x3F800FFF, 0x3F801000, 0x3F803000,
+                                         0xBF801FFF, 0x7F800000, 0x7FFFFFFF, 0x00000000};
+  const std::vector<std::uint32_t> expected = {0x3F800000, 0x3F800000, 0x3F802000, 0x3F804000,
+                                               0xBF802000, 0x7F800000, 0x7FFFE000, 0};
+  const Array<std::uint32_t> source(in, nullptr);
+  stream_synchronize(nullptr);
+  return compare(results<std::uint32_t>(8, {1}, {8}, 0, tf32, source.get()), expected);
+}
 TRADEWIND_KERNEL void approximations(float* out) {
   const int t = linear_thread();
   store(out + t, exp2_approximate(static_cast<float>(t - 16) * 0.37F));
@@ -357,6 +371,70 @@ std::string check_graphs() {  // what changes between replays is read from devic
   return problem;
 }
 
+class StreamScratch final : public Scratch {
+ public:
+  explicit StreamScratch(Stream s) : stream_(s) {}
+  void* acquire(std::size_t bytes) override { return device_allocate(bytes, stream_); }
+  void release(void* pointer, std::size_t) noexcept override { device_free(pointer, stream_); }
+
+ private:
+  Stream stream_;
+};
+
+// Every pair of layouts, strides wider than rows, alpha and beta; small numbers, whose sums are exact in any order.
+std::string check_gemm() {
+  StreamScratch scratch(nullptr);
+  const Launch launch_at{.device = {.type = DeviceType::kCuda}, .scratch = &scratch};
+  for (int layout = 0; layout < 4; ++layout) {
+    GemmShape s{.m = 24, .n = 16, .k = 40, .a_stride = 0, .b_stride = 0, .c_stride = 20};
+    s.a_transposed = layout % 2 == 1, s.b_transposed = layout / 2 == 1;
+    s.a_stride = (s.a_transposed ? s.m : s.k) + 4, s.b_stride = (s.b_transposed ? s.k : s.n) + 8;
+    s.alpha = 0.5F, s.beta = 2.0F;
+    std::vector<float> a(static_cast<std::size_t>(44 * 44)), b(static_cast<std::size_t>(48 * 48)),
+        c(static_cast<std::size_t>(24 * 20));
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i * 7 % 11) - 5.0F;
+    for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i * 5 % 13) - 6.0F;
+    for (std::size_t i = 0; i < c.size(); ++i) c[i] = static_cast<float>(i % 17);
+    std::vector<float> expected = c;
+    for (std::int64_t i = 0; i < s.m; ++i)
+      for (std::int64_t j = 0; j < s.n; ++j) {
+        float sum = 0;
+        for (std::int64_t x = 0; x < s.k; ++x)
+          sum += a[static_cast<std::size_t>(s.a_transposed ? x * s.a_stride + i : i * s.a_stride + x)] *
+                 b[static_cast<std::size_t>(s.b_transposed ? j * s.b_stride + x : x * s.b_stride + j)];
+        float& e = expected[static_cast<std::size_t>(i * s.c_stride + j)];
+        e = 0.5F * sum + 2.0F * e;
+      }
+    const Array<float> left(a, nullptr), right(b, nullptr), result(c, nullptr);
+    gemm(result.get(), DType::kFloat32, left.get(), right.get(), DType::kFloat32, s, launch_at);
+    const std::string problem = compare(result.values(), expected);
+    if (!problem.empty()) return "layout " + std::to_string(layout) + ": " + problem;
+  }
+  return "";
+}
+
+std::string check_sort_and_sum() {
+  StreamScratch scratch(nullptr);
+  const Launch launch_at{.device = {.type = DeviceType::kCuda}, .scratch = &scratch};
+  std::vector<std::uint64_t> keys;
+  std::vector<std::int32_t> values, sorted_values;
+  for (std::int32_t i = 0; i < 1000; ++i) keys.push_back(static_cast<std::uint64_t>(i * 7919 % 13)), values.push_back(i);
+  for (std::uint64_t key = 0; key < 13; ++key)
+    for (std::int32_t i = 0; i < 1000; ++i)
+      if (keys[static_cast<std::size_t>(i)] == key) sorted_values.push_back(i);
+  const Array<std::uint64_t> in(keys, nullptr), out(1000, nullptr);
+  const Array<std::int32_t> in_values(values, nullptr), out_values(1000, nullptr);
+  sort_pairs(out.get(), out_values.get(), in.get(), in_values.get(), 1000, 4, launch_at);
+  const std::string problem = compare(out_values.values(), sorted_values);
+  if (!problem.empty()) return "sort_pairs: " + problem;
+  std::vector<std::int64_t> terms, sums;
+  std::int64_t sum = 0;
+  for (std::int64_t i = 0; i < 5000; ++i) terms.push_back(i * i % 97), sums.push_back(sum), sum += terms.back();
+  const Array<std::int64_t> given(terms, nullptr), summed(5000, nullptr);
+  exclusive_sum(summed.get(), given.get(), 5000, launch_at);
+  return compare(summed.values(), sums);
+}
+
 }  // namespace
 
 std::vector<Outcome> check_conformance() {
@@ -371,9 +449,12 @@ std::vector<Outcome> check_conformance() {
           {"mma_bfloat16", check_mma(mma_bf16, 16)},
           {"mma_tf32", check_mma(mma_single, 8)},
           {"bfloat16 conversions", check_conversions()},
+          {"round_tf32", check_tf32()},
           {"exp2 and log2", check_approximations()},
           {"streams and events", check_streams()},
-          {"captured steps", check_graphs()}};
+          {"captured steps", check_graphs()},
+          {"gemm", check_gemm()},
+          {"sort_pairs and exclusive_sum", check_sort_and_sum()}};
 }
 
 }  // namespace tradewind::tests

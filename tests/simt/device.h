@@ -232,6 +232,11 @@ inline void mma_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint
   detail::mma<1>(d, a, b, where);
 }
 
+inline std::uint32_t round_tf32(float x) {
+  const std::uint32_t bits = float_bits(x);
+  if (std::isnan(x)) return 0x7FFFFFFFU;
+  return (bits + 0x1000U) & 0xFFFFE000U;
+}
 inline float exp2_approximate(float x) { return std::exp2(x); }
 inline float log2_approximate(float x) { return std::log2(x); }
 

@@ -202,6 +202,21 @@ void Machine::fill(void* p, int value, std::size_t bytes, void* handle) {
       nullptr, handle);
 }
 
+void Machine::enqueue_library(std::string name, std::vector<Span> reads, std::vector<Span> writes,
+                              std::function<void()> compute, void* handle) {
+  enqueue(
+      name,
+      [this, name, reads = std::move(reads), writes = std::move(writes),
+       compute = std::move(compute)](std::uint32_t operation) {
+        const OperationObserver by(*this, operation, name);
+        for (const Span& s : reads) global_.check_read(s.begin, s.bytes, 1, by, Where::current());
+        for (const Span& s : writes)
+          global_.check_write(global_.base() + (s.begin - global_.base()), s.bytes, 1, by, Where::current());
+        compute();
+      },
+      nullptr, handle);
+}
+
 void Machine::begin_capture(void* handle) {
   if (capturing_ != nullptr) throw Fault("capture_begin inside a capture");
   synchronize();  // what ran before is not part of the graph

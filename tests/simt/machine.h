@@ -53,6 +53,12 @@ struct Operation {
   bool done = false;
 };
 
+/// Bytes of device memory that a library call reads or writes.
+struct Span {
+  const std::byte* begin;
+  std::size_t bytes;
+};
+
 struct StreamState {
   int index = 0;
   std::uint32_t last = 0;             // operation; 0: none
@@ -93,6 +99,10 @@ class Machine {
   void copy(void* to, const void* from, std::size_t bytes, bool to_device, void* stream);
   void fill(void* p, int value, std::size_t bytes, void* stream);
   void enqueue(std::string name, std::function<void(std::uint32_t)> run, std::shared_ptr<const Kernel> kernel, void* stream);
+
+  /// A call of a library: checks what it reads, computes, and checks what it has written.
+  void enqueue_library(std::string name, std::vector<Span> reads, std::vector<Span> writes, std::function<void()> compute,
+                       void* stream);
 
   void begin_capture(void* stream);
   void* end_capture(void* stream);

@@ -136,6 +136,12 @@ TRADEWIND_DEVICE float log2_approximate(float x) {
   return y;
 }
 
+TRADEWIND_DEVICE std::uint32_t round_tf32(float x) {
+  std::uint32_t y;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+  return y;
+}
+
 TRADEWIND_DEVICE std::uint32_t float_bits(float x) { return __float_as_uint(x); }
 TRADEWIND_DEVICE float from_bits(std::uint32_t x) { return __uint_as_float(x); }
 TRADEWIND_DEVICE float to_float(BFloat16 x) { return __uint_as_float(std::uint32_t{x.bits} << 16); }

@@ -1,0 +1,88 @@
+// What stands in for cuBLASLt and CUB on the executor: the meaning of kernels/cuda/device/library.cuh, every access checked.
+#include "kernels/cuda/device/library.cuh"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "tests/simt/machine.h"
+
+namespace tradewind::kernels {
+namespace {
+
+using simt::Machine;
+using simt::Span;
+
+double value_at(const void* p, DType type, std::int64_t i) {
+  return type == DType::kFloat32 ? to_float(static_cast<const float*>(p)[i]) : to_float(static_cast<const BFloat16*>(p)[i]);
+}
+
+/// The rows of a matrix, which need not touch.
+std::vector<Span> spans_of(const void* p, DType type, std::int64_t rows, std::int64_t columns, std::int64_t stride) {
+  std::vector<Span> spans;
+  for (std::int64_t i = 0; i < rows && columns > 0; ++i)
+    spans.push_back({static_cast<const std::byte*>(p) + static_cast<std::size_t>(i * stride) * size_of(type),
+                     static_cast<std::size_t>(columns) * size_of(type)});
+  return spans;
+}
+
+template <class T>
+Span span_of(const T* p, std::int64_t count) {
+  return {reinterpret_cast<const std::byte*>(p), static_cast<std::size_t>(count) * sizeof(T)};
+}
+
+void multiply(void* c, DType c_type, const void* a, const void* b, DType type, const GemmShape& s) {
+  for (std::int64_t i = 0; i < s.m; ++i)
+    for (std::int64_t j = 0; j < s.n; ++j) {
+      double sum = 0;
+      for (std::int64_t x = 0; x < s.k; ++x)
+        sum += value_at(a, type, s.a_transposed ? x * s.a_stride + i : i * s.a_stride + x) *
+               value_at(b, type, s.b_transposed ? j * s.b_stride + x : x * s.b_stride + j);
+      const std::int64_t at = i * s.c_stride + j;
+      const auto result = static_cast<float>(s.alpha * sum + (s.beta == 0.0F ? 0.0 : s.beta * value_at(c, c_type, at)));
+      if (c_type == DType::kFloat32)
+        static_cast<float*>(c)[at] = result;
+      else
+        static_cast<BFloat16*>(c)[at] = to_bfloat16(result);
+    }
+}
+
+}  // namespace
+
+void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const GemmShape& s, const Launch& launch) {
+  if (s.m == 0 || s.n == 0) return;
+  std::vector<Span> reads = spans_of(a, type, s.a_transposed ? s.k : s.m, s.a_transposed ? s.m : s.k, s.a_stride);
+  const std::vector<Span> right = spans_of(b, type, s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n, s.b_stride);
+  const std::vector<Span> result = spans_of(c, c_type, s.m, s.n, s.c_stride);
+  reads.insert(reads.end(), right.begin(), right.end());
+  if (s.beta != 0.0F) reads.insert(reads.end(), result.begin(), result.end());
+  Machine::current().enqueue_library(
+      "gemm", reads, result, [=] { multiply(c, c_type, a, b, type, s); }, launch.stream);
+}
+
+void sort_pairs(std::uint64_t* keys_out, std::int32_t* values_out, const std::uint64_t* keys, const std::int32_t* values,
+                std::int64_t count, int bits, const Launch& launch) {
+  if (count == 0) return;
+  Machine::current().enqueue_library(
+      "sort_pairs", {span_of(keys, count), span_of(values, count)}, {span_of(keys_out, count), span_of(values_out, count)},
+      [=] {
+        const std::uint64_t mask = bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
+        std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(), [&](auto x, auto y) { return (keys[x] & mask) < (keys[y] & mask); });
+        for (std::int64_t i = 0; i < count; ++i) {
+          keys_out[i] = keys[order[static_cast<std::size_t>(i)]];
+          values_out[i] = values[order[static_cast<std::size_t>(i)]];
+        }
+      },
+      launch.stream);
+}
+
+void exclusive_sum(std::int64_t* out, const std::int64_t* in, std::int64_t count, const Launch& launch) {
+  if (count == 0) return;
+  Machine::current().enqueue_library(
+      "exclusive_sum", {span_of(in, count)}, {span_of(out, count)},
+      [=] { std::exclusive_scan(in, in + count, out, std::int64_t{0}); }, launch.stream);
+}
+
+}  // namespace tradewind::kernels
