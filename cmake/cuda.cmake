@@ -23,8 +23,11 @@ if(TRADEWIND_WITH_CUDA)
   set(CMAKE_CUDA_COMPILER ${TRADEWIND_NVCC})
   set(CMAKE_CUDA_ARCHITECTURES ${TRADEWIND_CUDA_ARCHITECTURES})
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
-  if(TRADEWIND_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
-    set(CMAKE_CUDA_COMPILER_LAUNCHER ${TRADEWIND_CCACHE})
+  if(NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_CURRENT_LIST_DIR}/nvcc_launcher)
+    if(TRADEWIND_CCACHE)
+      list(APPEND CMAKE_CUDA_COMPILER_LAUNCHER ${TRADEWIND_CCACHE})
+    endif()
   endif()
   enable_language(CUDA)
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc has C++20
@@ -37,9 +40,9 @@ if(TRADEWIND_WITH_CUDA)
   message(STATUS "CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
 endif()
 
-# Warnings of both compilers.
+# Warnings of both compilers; ptxas tells what each kernel takes (kernels/cuda/resources.py).
 function(tradewind_cuda_flags target)
   target_compile_options(${target} PRIVATE
-    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow;--threads=2>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow;-Xptxas=-v;--threads=2>"
     "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${TRADEWIND_WERROR}>>:--Werror=all-warnings>")
 endfunction()

@@ -4,6 +4,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/attention_plan.h"
+#include "kernels/cuda/attention.h"
 
 namespace tradewind::kernels {
 namespace {
@@ -41,7 +42,12 @@ void check(const char* op, const AttentionShape& s, const AttentionOptions& o, c
 void attention_forward(void* out, float* lse, const void* q, const void* k, const void* v, const AttentionShape& shape,
                        const AttentionOptions& options, const Launch& launch) {
   check("attention_forward", shape, options, launch);
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda("attention_forward");
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::attention_forward_cuda(out, lse, q, k, v, shape, options, launch);
+    else
+      throw_no_cuda("attention_forward");
+  }
   detail::attention_forward_cpu(static_cast<float*>(out), lse, static_cast<const float*>(q), static_cast<const float*>(k),
                                 static_cast<const float*>(v), shape, options, launch);
 }
@@ -52,7 +58,12 @@ void attention_backward(void* dq, void* dk, void* dv, float* dbias, const void* 
   check("attention_backward", shape, options, launch);
   require(lse != nullptr || shape.B == 0 || shape.max_q == 0, "attention_backward", "needs the lse of attention_forward");
   require(dbias == nullptr || options.bias != nullptr, "attention_backward", "dbias was asked for without a bias");
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda("attention_backward");
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::attention_backward_cuda(dq, dk, dv, dbias, dout, out, lse, q, k, v, shape, options, launch);
+    else
+      throw_no_cuda("attention_backward");
+  }
   detail::attention_backward_cpu(static_cast<float*>(dq), static_cast<float*>(dk), static_cast<float*>(dv), dbias,
                                  static_cast<const float*>(dout), static_cast<const float*>(out), lse,
                                  static_cast<const float*>(q), static_cast<const float*>(k), static_cast<const float*>(v),

@@ -5,256 +5,15 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "kernels/base/error.h"
-#include "tests/support/oracle.h"
+#include "tests/kernels/attention_case.h"
 #include "tests/support/safetensors.h"
 
 using namespace tradewind;
 using namespace tradewind::kernels;
 using namespace tradewind::tests;
 using std::int64_t;
-
-namespace {
-
-constexpr double kInf = std::numeric_limits<double>::infinity();
-
-enum class Bias { kNone, kFull, kSharedOverSequences, kSharedOverHeads, kSharedOverAll };
-
-/// A problem with its data. Row strides are wider than a row, so that a kernel that ignores them is seen.
-struct Case {
-  std::vector<int64_t> tq, tk, lengths{};  // lengths: empty for null
-  int64_t H = 2, H_kv = 2, D = 8;
-  bool causal = true;
-  int64_t window = 0;
-  Bias bias_kind = Bias::kNone;
-  float dropout = 0;
-  int threads = 1;
-
-  std::vector<int64_t> q_offsets{0}, k_offsets{0};
-  int64_t q_stride = 0, k_stride = 0, v_stride = 0, out_stride = 0;
-  std::vector<float> q{}, k{}, v{}, dout{}, bias{}, out{}, lse{}, dq{}, dk{}, dv{}, dbias{};
-  std::vector<std::uint64_t> sample{};
-  std::vector<std::int32_t> position{};
-  StepState step{};
-  AttentionShape shape{};
-  AttentionOptions options{};
-  Launch launch{};
-
-  int64_t B() const { return static_cast<int64_t>(tq.size()); }
-  int64_t Nq() const { return q_offsets.back(); }
-  int64_t Nk() const { return k_offsets.back(); }
-  int64_t keys(int64_t b) const { return lengths.empty() ? tk[b] : lengths[b]; }
-
-  void prepare(std::uint32_t seed = 1) {
-    for (const int64_t t : tq) q_offsets.push_back(q_offsets.back() + t);
-    for (const int64_t t : tk) k_offsets.push_back(k_offsets.back() + t);
-    q_stride = H * D + 3, k_stride = H_kv * D + 5, v_stride = H_kv * D + 2, out_stride = H * D + 1;
-    q = random_values(Nq() * q_stride, seed, 1.3);
-    k = random_values(Nk() * k_stride, seed + 1, 1.3);
-    v = random_values(Nk() * v_stride, seed + 2);
-    dout = random_values(Nq() * out_stride, seed + 3);
-    const int64_t max_q = B() == 0 ? 0 : *std::max_element(tq.begin(), tq.end());
-    const int64_t max_k = B() == 0 ? 0 : *std::max_element(tk.begin(), tk.end());
-    options.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(D)));
-    options.causal = causal;
-    options.window = window;
-    options.dropout = {dropout, 77};
-    if (bias_kind != Bias::kNone) {
-      options.bias_stride_q = max_k + 1;
-      const int64_t plane = max_q * (max_k + 1);
-      const bool over_b = bias_kind == Bias::kSharedOverSequences || bias_kind == Bias::kSharedOverAll;
-      const bool over_h = bias_kind == Bias::kSharedOverHeads || bias_kind == Bias::kSharedOverAll;
-      options.bias_stride_h = over_h ? 0 : plane;
-      options.bias_stride_b = over_b ? 0 : over_h ? plane : plane * H;
-      bias = random_values((over_b ? 1 : B()) * (over_h ? 1 : H) * plane, seed + 4);
-    }
-    step.seed = 1234;
-    for (int64_t n = 0; n < Nq(); ++n) {
-      sample.push_back(5000000000ULL + static_cast<std::uint64_t>(n) * 7);
-      position.push_back(static_cast<std::int32_t>(n * 3 + 1));
-    }
-    shape = {.B = B(),
-             .q_offsets = nullptr,
-             .k_offsets = nullptr,
-             .k_lengths = nullptr,
-             .max_q = max_q,
-             .max_k = max_k,
-             .H = H,
-             .H_kv = H_kv,
-             .D = D,
-             .q_stride = q_stride,
-             .k_stride = k_stride,
-             .v_stride = v_stride,
-             .out_stride = out_stride};
-  }
-  void point() {
-    shape.q_offsets = q_offsets.data(), shape.k_offsets = k_offsets.data();
-    shape.k_lengths = lengths.empty() ? nullptr : lengths.data();
-    options.bias = bias.empty() ? nullptr : bias.data();
-    options.keys = {sample.data(), position.data()};
-    launch.step = &step;
-    launch.threads = threads;
-  }
-  void forward() {
-    point();
-    out.assign(dout.size(), NAN);
-    lse.assign(Nq() * H, NAN);
-    attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), shape, options, launch);
-  }
-  void backward() {
-    point();
-    dq.assign(q.size(), NAN), dk.assign(k.size(), NAN), dv.assign(v.size(), NAN);
-    dbias.assign(bias.size(), 0.5F);  // accumulated
-    attention_backward(dq.data(), dk.data(), dv.data(), bias.empty() ? nullptr : dbias.data(), dout.data(), out.data(),
-                       lse.data(), q.data(), k.data(), v.data(), shape, options, launch);
-  }
-};
-
-struct Oracle {
-  std::vector<double> q, k, v, bias, out, lse, dq, dk, dv, dbias;
-
-  explicit Oracle(const Case& c) : q(widen(c.q)), k(widen(c.k)), v(widen(c.v)), bias(widen(c.bias)) {}
-
-  /// Fills out and lse; with `gradients` the others. Padding between rows comes out as NaN, as in Case.
-  void run(const Case& c, bool gradients) {
-    out.assign(c.dout.size(), NAN), lse.assign(c.Nq() * c.H, NAN);
-    dq.assign(q.size(), NAN), dk.assign(k.size(), NAN), dv.assign(v.size(), NAN), dbias.assign(bias.size(), 0.5);
-    for (int64_t n = 0; n < c.Nq(); ++n) std::fill_n(dq.begin() + n * c.q_stride, c.H * c.D, 0.0);
-    for (int64_t n = 0; n < c.Nk(); ++n) {
-      std::fill_n(dk.begin() + n * c.k_stride, c.H_kv * c.D, 0.0);
-      std::fill_n(dv.begin() + n * c.v_stride, c.H_kv * c.D, 0.0);
-    }
-    const std::uint32_t threshold = dropout_threshold(c.dropout);
-    const double keep_scale = dropout_scale(threshold);
-    for (int64_t b = 0; b < c.B(); ++b)
-      for (int64_t h = 0; h < c.H; ++h) {
-        const PhiloxKey key = philox_key(c.step.seed, c.options.dropout.purpose + (static_cast<std::uint64_t>(h + 1) << 32));
-        const int64_t g = h / (c.H / c.H_kv), tk = c.keys(b);
-        for (int64_t i = 0; i < c.tq[b]; ++i) {
-          const int64_t n = c.q_offsets[b] + i, at = i + tk - c.tq[b];
-          const double* qi = &q[n * c.q_stride + h * c.D];
-          const auto kj = [&](int64_t j) { return (c.k_offsets[b] + j) * c.k_stride + g * c.D; };
-          const auto vj = [&](int64_t j) { return (c.k_offsets[b] + j) * c.v_stride + g * c.D; };
-          const int64_t bias_at = b * c.options.bias_stride_b + h * c.options.bias_stride_h + i * c.options.bias_stride_q;
-          std::vector<double> score(tk, -kInf), keep(tk, 1.0);
-          double top = -kInf;
-          for (int64_t j = 0; j < tk; ++j) {
-            if ((c.causal && j > at) || (c.window > 0 && j <= at - c.window)) continue;
-            double s = 0;
-            for (int64_t d = 0; d < c.D; ++d) s += qi[d] * k[kj(j) + d];
-            score[j] = c.options.scale * s + (bias.empty() ? 0 : bias[bias_at + j]);
-            top = std::max(top, score[j]);
-            if (c.dropout > 0) {
-              const std::uint32_t number =
-                  dropout_number(key, c.sample[n], static_cast<std::uint32_t>(c.position[n]), static_cast<std::uint32_t>(j));
-              keep[j] = number < threshold ? 0.0 : keep_scale;
-            }
-          }
-          double* o = &out[n * c.out_stride + h * c.D];
-          std::fill_n(o, c.D, 0.0);
-          lse[n * c.H + h] = -kInf;
-          if (top == -kInf) continue;
-          double total = 0;
-          for (const double s : score) total += std::exp(s - top);
-          lse[n * c.H + h] = top + std::log(total);
-          std::vector<double> p(tk);
-          for (int64_t j = 0; j < tk; ++j) {
-            p[j] = std::exp(score[j] - lse[n * c.H + h]);
-            for (int64_t d = 0; d < c.D; ++d) o[d] += p[j] * keep[j] * v[vj(j) + d];
-          }
-          if (!gradients) continue;
-          const float* g_out = &c.dout[n * c.out_stride + h * c.D];
-          double delta = 0;
-          for (int64_t d = 0; d < c.D; ++d) delta += g_out[d] * o[d];
-          for (int64_t j = 0; j < tk; ++j) {
-            if (score[j] == -kInf) continue;
-            double dp = 0;
-            for (int64_t d = 0; d < c.D; ++d) dp += g_out[d] * v[vj(j) + d];
-            const double ds = p[j] * (dp * keep[j] - delta);
-            if (!bias.empty()) dbias[bias_at + j] += ds;
-            for (int64_t d = 0; d < c.D; ++d) {
-              dv[vj(j) + d] += p[j] * keep[j] * g_out[d];
-              dq[n * c.q_stride + h * c.D + d] += ds * c.options.scale * k[kj(j) + d];
-              dk[kj(j) + d] += ds * c.options.scale * qi[d];
-            }
-          }
-        }
-      }
-  }
-  double loss(const Case& c) {
-    run(c, false);
-    double sum = 0;
-    for (int64_t n = 0; n < c.Nq(); ++n)
-      for (int64_t d = 0; d < c.H * c.D; ++d) sum += out[n * c.out_stride + d] * c.dout[n * c.out_stride + d];
-    return sum;
-  }
-};
-
-/// The H * D used elements of each row; checks that the padding was left alone (NaN).
-template <class T>
-std::vector<T> rows_of(const std::string& what, const std::vector<T>& x, int64_t stride, int64_t used) {
-  std::vector<T> rows;
-  bool untouched = true;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    if (static_cast<int64_t>(i) % stride < used)
-      rows.push_back(x[i]);
-    else
-      untouched = untouched && std::isnan(x[i]);
-  }
-  BOOST_CHECK_MESSAGE(untouched, what << ": wrote between the rows");
-  return rows;
-}
-
-void check_lse(const std::string& what, const std::vector<float>& got, const std::vector<double>& expected) {
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const bool same =
-        expected[i] == -kInf ? got[i] == -kInf : std::abs(got[i] - expected[i]) <= 2e-6 * (1 + std::abs(expected[i]));
-    BOOST_REQUIRE_MESSAGE(same, what << ": lse[" << i << "] = " << got[i] << ", expected " << expected[i]);
-  }
-}
-
-std::string describe(const Case& c) {
-  std::string s = "H " + std::to_string(c.H) + "/" + std::to_string(c.H_kv) + " D " + std::to_string(c.D);
-  for (int64_t b = 0; b < c.B(); ++b) s += " [" + std::to_string(c.tq[b]) + "x" + std::to_string(c.tk[b]) + "]";
-  if (!c.lengths.empty()) s += " lengths";
-  if (c.causal) s += " causal";
-  if (c.window > 0) s += " window " + std::to_string(c.window);
-  if (c.bias_kind != Bias::kNone) s += " bias " + std::to_string(static_cast<int>(c.bias_kind));
-  if (c.dropout > 0) s += " dropout";
-  return s + " threads " + std::to_string(c.threads);
-}
-
-/// dq and dk are differences that cancel, down to 0 where a query sees one key: errors are relative to 1 at least.
-template <class A, class B>
-void check_gradient(const std::string& what, const A& got, const B& expected) {
-  BOOST_REQUIRE(got.size() == expected.size());
-  const double error = relative_error(got, expected, 1.0);
-  BOOST_CHECK_MESSAGE(!!(error <= 5e-6), what << ": relative error " << error);
-}
-
-void check_case(Case c) {
-  c.prepare();
-  c.forward();
-  c.backward();
-  Oracle o(c);
-  o.run(c, true);
-  const std::string what = describe(c);
-  const int64_t wide = c.H * c.D, narrow = c.H_kv * c.D;
-  check_close(what + " out", rows_of("out", c.out, c.out_stride, wide), rows_of("out", o.out, c.out_stride, wide), 2e-6);
-  check_lse(what, c.lse, o.lse);
-  check_gradient(what + " dq", rows_of("dq", c.dq, c.q_stride, wide), rows_of("dq", o.dq, c.q_stride, wide));
-  check_gradient(what + " dk", rows_of("dk", c.dk, c.k_stride, narrow), rows_of("dk", o.dk, c.k_stride, narrow));
-  check_close(what + " dv", rows_of("dv", c.dv, c.v_stride, narrow), rows_of("dv", o.dv, c.v_stride, narrow), 5e-6);
-  check_close(what + " dbias", c.dbias, o.dbias, 5e-6);
-}
-
-bool same_bits(const float* a, const float* b, int64_t count) {
-  return std::memcmp(a, b, static_cast<std::size_t>(count) * sizeof(float)) == 0;
-}
-
-}  // namespace
 
 BOOST_AUTO_TEST_CASE(the_oracles_gradients_are_the_numeric_ones) {
   Case c{.tq = {3, 1, 4}, .tk = {5, 2, 4}, .lengths = {4, 2, 3}, .H = 4, .H_kv = 2, .D = 3};
@@ -295,36 +54,19 @@ BOOST_AUTO_TEST_CASE(kernels_gradients_are_the_numeric_ones_of_the_oracle) {
 }
 
 BOOST_AUTO_TEST_CASE(sizes) {
-  for (const int64_t T : {1, 2, 6, 7, 16, 63, 64, 65, 100, 129, 200})
-    for (const int64_t D : {1, 7, 16, 32, 64, 65, 100})
-      for (const bool causal : {true, false}) {
-        if (T > 100 && D > 32) continue;
-        check_case({.tq = {T}, .tk = {T}, .H = 2, .H_kv = 2, .D = D, .causal = causal});
-      }
-  check_case({.tq = {130}, .tk = {130}, .H = 1, .H_kv = 1, .D = 128});
+  for (const Case& c : size_cases()) check_case(c);
 }
 
 BOOST_AUTO_TEST_CASE(queries_and_keys_of_different_length) {
-  for (const bool causal : {true, false})
-    for (const auto& [tq, tk] :
-         std::vector<std::pair<int64_t, int64_t>>{{1, 200}, {5, 64}, {64, 65}, {65, 130}, {70, 3}, {200, 100}})
-      for (const int64_t window : {0, 1, 50})
-        check_case({.tq = {tq}, .tk = {tk}, .H = 2, .H_kv = 1, .D = 16, .causal = causal, .window = window});
+  for (const Case& c : length_cases()) check_case(c);
 }
 
 BOOST_AUTO_TEST_CASE(every_combination_of_options) {
-  for (const bool causal : {true, false})
-    for (const int64_t window : {0, 70})
-      for (const Bias bias :
-           {Bias::kNone, Bias::kFull, Bias::kSharedOverSequences, Bias::kSharedOverHeads, Bias::kSharedOverAll})
-        for (const float dropout : {0.0F, 0.25F})
-          for (const bool lengths : {false, true})
-            for (const int threads : {1, 2, 3}) {
-              Case c{.tq = {67, 1, 0, 100}, .tk = {67, 90, 5, 130}, .H = 4, .H_kv = 2, .D = 12};
-              if (lengths) c.lengths = {67, 77, 3, 101};
-              c.causal = causal, c.window = window, c.bias_kind = bias, c.dropout = dropout, c.threads = threads;
-              check_case(c);
-            }
+  for (Case c : option_cases())
+    for (const int threads : {1, 2, 3}) {
+      c.threads = threads;
+      check_case(c);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(few_long_sequences_are_cut_between_threads) {
@@ -492,9 +234,7 @@ BOOST_AUTO_TEST_CASE(large_scores_do_not_overflow_and_nan_is_not_hidden) {
 }
 
 BOOST_AUTO_TEST_CASE(nothing_to_do) {
-  check_case({.tq = {}, .tk = {}, .threads = 2});
-  check_case({.tq = {0, 3}, .tk = {4, 0}, .threads = 2});
-  check_case({.tq = {3, 1}, .tk = {4, 4}, .lengths = {0, 0}, .bias_kind = Bias::kFull, .threads = 3});
+  for (const Case& c : empty_cases()) check_case(c);
 }
 
 BOOST_AUTO_TEST_CASE(bad_arguments_throw) {

@@ -1,0 +1,2 @@
+// attention.cu for the executor.
+#include "kernels/cuda/attention.cu"
