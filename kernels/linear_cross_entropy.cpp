@@ -4,6 +4,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/linear_cross_entropy.h"
+#include "kernels/cuda/linear_cross_entropy.h"
 
 namespace tradewind::kernels {
 
@@ -17,10 +18,19 @@ void linear_cross_entropy(float* loss, float* nll, float* lse, void* dx, float* 
   require(options.label_smoothing >= 0 && options.label_smoothing <= 1, kOp, "label_smoothing must lie in [0, 1]");
   require(options.z_loss >= 0, kOp, "z_loss must not be negative");
   require_float32_on_cpu(kOp, launch, options.dtype);
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(kOp);
   require(N == 0 || (loss != nullptr && x != nullptr && w != nullptr && targets != nullptr), kOp,
           "loss, x, w and targets must not be null");
   require(dx == nullptr || dx != x, kOp, "dx must not be x");
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda) {
+      require((dx == nullptr && dw == nullptr && dbias == nullptr) || launch.step != nullptr, kOp,
+              "gradients need launch.step, which holds the loss scale");
+      detail::linear_cross_entropy_cuda(loss, nll, lse, dx, dw, dbias, x, w, bias, targets, N, V, C, write, options, launch);
+      return;
+    } else {
+      throw_no_cuda(kOp);
+    }
+  }
   cpu::CrossEntropyProblem problem{.loss = loss,
                                    .nll = nll,
                                    .lse = lse,

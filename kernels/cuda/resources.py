@@ -29,6 +29,8 @@ SHAPES = {
     "attention_key_gradient_kernel": lambda t, d, c, *_: (128, (128 + 4 * c) * stride(t, d) + 2 * c * 16),
     "attention_bias_gradient_kernel": lambda t, d, c, *_: (128, (128 + 2 * c) * stride(t, d)),
     "attention_delta_kernel": lambda t, *_: (256, 0),
+    "cross_entropy_kernel": lambda t, *_: (256, 128),
+    "column_sum_kernel": lambda t, *_: (256, 0),
 }
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for '(sm_\d+)'\n(.*?)Used (\d+) registers", re.S)
 SPILL = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -44,7 +46,7 @@ def kernels(build):
         with open(log, encoding="utf-8") as file:
             for mangled, architecture, between, registers in ENTRY.findall(file.read()):
                 name = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout
-                match = re.search(r"(\w+)<([^(]*)>\(", name.replace("tradewind::kernels::", ""))
+                match = re.search(r"(\w+)<([^(]*)>\(", name.replace("(anonymous namespace)::", "").replace("tradewind::kernels::", ""))
                 if not match or match.group(1) not in SHAPES:
                     continue  # of the tests
                 arguments = [a.strip() for a in match.group(2).split(",")]

@@ -11,6 +11,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/base/error.h"
+#include "tests/support/device_place.h"
 #include "tests/support/oracle.h"
 
 namespace tradewind::tests {
@@ -21,29 +22,6 @@ using std::int64_t;
 inline constexpr double kInf = std::numeric_limits<double>::infinity();
 
 enum class Bias { kNone, kFull, kSharedOverSequences, kSharedOverHeads, kSharedOverAll };
-
-/// Where a case runs other than on the CPU's own arrays: the executor of tests/simt, or a GPU.
-class Place {
- public:
-  virtual ~Place() = default;
-  virtual Launch launch() = 0;
-  virtual void* put(const void* host, std::size_t bytes) = 0;
-  virtual void get(void* host, const void* device, std::size_t bytes) = 0;  // waits
-  virtual void drop(void* device) = 0;
-};
-
-inline std::uint16_t bfloat16_of(float x) {
-  std::uint32_t bits = 0;
-  std::memcpy(&bits, &x, 4);
-  return static_cast<std::uint16_t>(std::isnan(x) ? 0x7FFF : (bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
-}
-inline float float_of_bfloat16(std::uint16_t half) {
-  const std::uint32_t bits = std::uint32_t{half} << 16;
-  float x = 0;
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
-inline float rounded_to_bfloat16(float x) { return float_of_bfloat16(bfloat16_of(x)); }
 
 /// A problem with its data. Row strides are wider than a row, so that a kernel that ignores them is seen.
 struct Case {

@@ -4,71 +4,14 @@
 #include <tuple>
 
 #include "kernels/base/error.h"
-#include "tests/support/oracle.h"
+#include "tests/kernels/linear_cross_entropy_case.h"
 #include "tests/support/safetensors.h"
 #include "tests/support/targets.h"
 
 namespace tradewind::tests {
 namespace {
 
-using kernels::Launch;
-using kernels::LinearCrossEntropyOptions;
-using kernels::StepState;
-using kernels::Write;
-
 constexpr double kTolerance = 3e-6;
-
-struct Inputs {
-  std::int64_t N, V, C;
-  std::vector<float> x, w, bias;
-  std::vector<std::int32_t> targets;
-};
-
-Inputs inputs(std::int64_t N, std::int64_t V, std::int64_t C, bool with_bias, bool ignore) {
-  Inputs in{N, V, C, random_values(N * C, 1), random_values(V * C, 2, 0.5), {}, std::vector<std::int32_t>(N)};
-  if (with_bias) in.bias = random_values(V, 3);
-  for (std::int64_t n = 0; n < N; ++n) in.targets[n] = ignore && n % 3 == 1 ? -100 : static_cast<std::int32_t>(n * 7919 % V);
-  return in;
-}
-
-// The op in float64: losses, and the gradients of scale * sum(loss) by formula.
-struct Oracle {
-  std::vector<double> loss, nll, lse, dx, dw, dbias;
-  double total = 0;
-
-  Oracle(const Inputs& in, const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& bias,
-         const LinearCrossEntropyOptions& o, double scale) {
-    const auto [N, V, C] = std::array{in.N, in.V, in.C};
-    loss.resize(N), nll.resize(N), lse.resize(N), dx.resize(N * C), dw.resize(V * C), dbias.resize(V);
-    for (std::int64_t n = 0; n < N; ++n) {
-      std::vector<double> z(V);
-      double most = -INFINITY, sum = 0, mean = 0;
-      for (std::int64_t v = 0; v < V; ++v) {
-        z[v] = bias.empty() ? 0 : bias[v];
-        for (std::int64_t c = 0; c < C; ++c) z[v] += x[n * C + c] * w[v * C + c];
-        most = std::max(most, z[v]);
-        mean += z[v] / V;
-      }
-      for (const double value : z) sum += std::exp(value - most);
-      lse[n] = most + std::log(sum);
-      const std::int32_t t = in.targets[n];
-      if (t == o.ignore_index) continue;
-      const double s = o.label_smoothing;
-      nll[n] = (1 - s) * (lse[n] - z[t]) + s * (lse[n] - mean);
-      loss[n] = nll[n] + o.z_loss * lse[n] * lse[n];
-      total += scale * loss[n];
-      for (std::int64_t v = 0; v < V; ++v) {
-        const double g = scale * (std::exp(z[v] - lse[n]) * (1 + 2 * o.z_loss * lse[n]) - s / V - (v == t ? 1 - s : 0));
-        for (std::int64_t c = 0; c < C; ++c) dx[n * C + c] += g * w[v * C + c], dw[v * C + c] += g * x[n * C + c];
-        dbias[v] += g;
-      }
-    }
-  }
-};
-
-struct Outputs {
-  std::vector<float> loss, nll, lse, dx, dw, dbias;
-};
 
 Outputs run(const Inputs& in, const LinearCrossEntropyOptions& options, int threads, Write write = Write::kAssign,
             float scale = 0.25F) {
@@ -87,43 +30,22 @@ Outputs run(const Inputs& in, const LinearCrossEntropyOptions& options, int thre
 
 void check(const std::string& what, const Inputs& in, const LinearCrossEntropyOptions& options, int threads, Write write) {
   const float scale = 0.25F;
-  const Outputs got = run(in, options, threads, write, scale);
-  Oracle want(in, widen(in.x), widen(in.w), widen(in.bias), options, scale);
-  if (write == Write::kAccumulate) {
-    const auto dw = random_values(in.V * in.C, 5), dbias = random_values(in.V, 6);
-    for (std::size_t i = 0; i < dw.size(); ++i) want.dw[i] += dw[i];
-    for (std::size_t i = 0; i < dbias.size(); ++i) want.dbias[i] += dbias[i];
-  }
-  check_close(what + " loss", got.loss, want.loss, kTolerance);
-  check_close(what + " nll", got.nll, want.nll, kTolerance);
-  check_close(what + " lse", got.lse, want.lse, kTolerance);
-  // With one class the gradient is zero but for rounding of x and w, so a floor.
-  for (const auto& [name, a, b] :
-       {std::tuple{"dx", &got.dx, &want.dx}, {"dw", &got.dw, &want.dw}, {"dbias", &got.dbias, &want.dbias}}) {
-    const double error = relative_error(*a, *b, 0.1);
-    BOOST_CHECK_MESSAGE(!!(error <= kTolerance), what << " " << name << ": " << error);
-  }
+  check_outputs(what, run(in, options, threads, write, scale), in, options, write, scale, kTolerance);
 }
 
 BOOST_AUTO_TEST_CASE(losses_and_gradients_match_float64) {
-  const std::int64_t shapes[][3] = {{1, 1, 1},   {7, 5, 3},    {65, 100, 7}, {100, 65, 64},
-                                    {1, 64, 65}, {1100, 7, 5}, {300, 33, 20}};
   on_every_target([&](const std::string& target) {
-    for (const auto& [N, V, C] : shapes)
+    for_each_size([&](const std::string& what, const Inputs& in, const LinearCrossEntropyOptions& options, Write write) {
       for (const int threads : {1, 2, 3})
-        for (const Write write : {Write::kAssign, Write::kAccumulate})
-          for (const bool extras : {false, true})
-            check(target + " N" + std::to_string(N) + " V" + std::to_string(V) + " threads " + std::to_string(threads),
-                  inputs(N, V, C, extras, extras), {}, threads, write);
+        check(target + " " + what + " threads " + std::to_string(threads), in, options, threads, write);
+    });
   });
 }
 
 BOOST_AUTO_TEST_CASE(smoothing_and_z_loss_match_float64) {
-  for (const float smoothing : {0.0F, 0.1F, 1.0F})
-    for (const float z_loss : {0.0F, 1e-2F})
-      for (const bool bias : {false, true})
-        check("smoothing " + std::to_string(smoothing) + " z " + std::to_string(z_loss), inputs(37, 29, 11, bias, true),
-              {.label_smoothing = smoothing, .z_loss = z_loss, .ignore_index = -100, .task = 3}, 2, Write::kAssign);
+  for_each_option([](const std::string& what, const Inputs& in, const LinearCrossEntropyOptions& options, Write write) {
+    check(what, in, options, 2, write);
+  });
 }
 
 // So many classes that all threads share a chunk (more than 448 K logits in 32 rows), and more rows than one chunk takes.

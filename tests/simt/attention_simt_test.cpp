@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "kernels/base/error.h"
+#include "tests/kernels/attention_case.h"
 #include "tests/simt/place.h"
 
 using namespace tradewind;

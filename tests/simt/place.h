@@ -2,8 +2,8 @@
 #pragma once
 
 #include "kernels/cuda/device/stream.cuh"
-#include "tests/kernels/attention_case.h"
 #include "tests/simt/machine.h"
+#include "tests/support/device_place.h"
 
 namespace tradewind::tests {
 

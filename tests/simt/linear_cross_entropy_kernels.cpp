@@ -1,0 +1,2 @@
+// linear_cross_entropy.cu for the executor.
+#include "kernels/cuda/linear_cross_entropy.cu"

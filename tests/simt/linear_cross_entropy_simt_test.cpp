@@ -1,0 +1,136 @@
+// The CUDA kernels of linear_cross_entropy on the executor: the list of cases that the CPU solves, in float32 with its
+// tolerance, in bf16 with one of bf16; what a kernel says of a wrong target; bits that do not depend on the order of anything.
+#include <boost/test/unit_test.hpp>
+
+#include "kernels/base/error.h"
+#include "tests/kernels/linear_cross_entropy_case.h"
+#include "tests/simt/place.h"
+
+using namespace tradewind;
+using namespace tradewind::tests;
+using kernels::DType;
+using simt::Machine;
+using simt::Schedule;
+
+namespace {
+
+constexpr float kScale = 0.25F;
+
+std::vector<std::uint16_t> narrow(const std::vector<float>& x) {
+  std::vector<std::uint16_t> out;
+  for (const float value : x) out.push_back(bfloat16_of(value));
+  return out;
+}
+
+/// The op on the current machine, all outputs.
+Outputs run(const Inputs& in, LinearCrossEntropyOptions options, DType dtype, Write write) {
+  SimtPlace place;
+  StepState step;
+  step.loss_scale[options.task] = kScale;
+  options.dtype = dtype;
+  const bool half = dtype == DType::kBFloat16;
+  std::vector<void*> all;
+  const auto put = [&](const auto& x) -> void* {
+    return x.empty() ? nullptr : all.emplace_back(place.put(x.data(), x.size() * sizeof x[0]));
+  };
+  const auto put_values = [&](const std::vector<float>& x) { return half ? put(narrow(x)) : put(x); };
+  const std::vector<float> nothing(static_cast<std::size_t>(in.N), NAN), no_dx(static_cast<std::size_t>(in.N * in.C), NAN);
+  Outputs out{nothing, nothing, nothing, no_dx, random_values(in.V * in.C, 5), random_values(in.V, 6)};
+  auto *loss = put(out.loss), *nll = put(out.nll), *lse = put(out.lse), *dx = put_values(no_dx), *dw = put(out.dw),
+       *dbias = put(out.dbias);
+  Launch launch = place.launch();
+  launch.step = static_cast<StepState*>(all.emplace_back(place.put(&step, sizeof step)));
+  kernels::linear_cross_entropy(static_cast<float*>(loss), static_cast<float*>(nll), static_cast<float*>(lse), dx,
+                                static_cast<float*>(dw), static_cast<float*>(dbias), put_values(in.x), put_values(in.w),
+                                put_values(in.bias), static_cast<std::int32_t*>(put(in.targets)), in.N, in.V, in.C, write,
+                                options, launch);
+  for (const auto& [host, device] :
+       {std::pair{&out.loss, loss}, {&out.nll, nll}, {&out.lse, lse}, {&out.dw, dw}, {&out.dbias, dbias}})
+    place.get(host->data(), device, host->size() * sizeof(float));
+  if (half) {
+    std::vector<std::uint16_t> halves(no_dx.size());
+    place.get(halves.data(), dx, halves.size() * 2);
+    for (std::size_t i = 0; i < halves.size(); ++i) out.dx[i] = float_of_bfloat16(halves[i]);
+  } else {
+    place.get(out.dx.data(), dx, out.dx.size() * sizeof(float));
+  }
+  for (void* p : all) place.drop(p);
+  return out;
+}
+
+Inputs rounded(Inputs in) {
+  for (std::vector<float>* x : {&in.x, &in.w, &in.bias})
+    for (float& value : *x) value = rounded_to_bfloat16(value);
+  return in;
+}
+
+/// Both element types, each on a machine of its own: seed and schedule go round.
+class OnSimt {
+ public:
+  void operator()(const std::string& what, const Inputs& in, const LinearCrossEntropyOptions& options, Write write) {
+    for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+      const Machine machine({.seed = ++turn_, .schedule = turn_ % 2 == 0 ? Schedule::kRandom : Schedule::kWarpAhead});
+      const Inputs given = dtype == DType::kBFloat16 ? rounded(in) : in;
+      try {
+        // bf16: gradients of logits are rounded to 8 bits.
+        check_outputs(what, run(given, options, dtype, write), given, options, write, kScale,
+                      dtype == DType::kBFloat16 ? 1e-2 : 3e-6);
+      } catch (const simt::Fault& fault) {
+        BOOST_ERROR(what << ": " << fault.what());
+      }
+    }
+  }
+
+ private:
+  std::uint64_t turn_ = 0;
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(losses_and_gradients_match_float64) { for_each_size(OnSimt()); }
+
+BOOST_AUTO_TEST_CASE(smoothing_and_z_loss_match_float64) { for_each_option(OnSimt()); }
+
+BOOST_AUTO_TEST_CASE(a_wrong_target_makes_its_row_nan_and_no_other) {
+  Inputs in = inputs(5, 40, 8, true, false);
+  in.targets[2] = 40, in.targets[4] = -7;
+  const Machine machine;
+  const Outputs out = run(in, {}, DType::kFloat32, Write::kAssign);
+  for (std::size_t n = 0; n < 5; ++n) {
+    BOOST_CHECK_EQUAL(std::isnan(out.loss[n]), n == 2 || n == 4);
+    BOOST_CHECK_EQUAL(std::isnan(out.dx[n * 8]), n == 2 || n == 4);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(extreme_logits_stay_finite_and_nan_shows) {
+  Inputs in = inputs(4, 40, 2, false, false);
+  for (float& x : in.x) x *= 1e4F;
+  const Machine machine;
+  const Outputs large = run(in, {}, DType::kFloat32, Write::kAssign);
+  for (const float value : large.loss) BOOST_CHECK(std::isfinite(value));
+  for (const float value : large.dx) BOOST_CHECK(std::isfinite(value));
+  in.x[0] = NAN;
+  const Outputs broken = run(in, {}, DType::kFloat32, Write::kAssign);
+  BOOST_CHECK(std::isnan(broken.loss[0]) && std::isnan(broken.dx[0]));
+  BOOST_CHECK(broken.loss[3] == large.loss[3]);
+}
+
+BOOST_AUTO_TEST_CASE(the_same_bits_whatever_the_order) {
+  const Inputs in = inputs(50, 300, 16, true, true);
+  std::vector<Outputs> runs;
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    const Machine machine({.seed = seed, .schedule = seed % 2 == 0 ? Schedule::kRandom : Schedule::kWarpAhead});
+    runs.push_back(run(in, {.label_smoothing = 0.1F}, DType::kFloat32, Write::kAssign));
+  }
+  for (const Outputs& o : runs)
+    BOOST_CHECK(o.loss == runs[0].loss && o.dx == runs[0].dx && o.dw == runs[0].dw && o.dbias == runs[0].dbias);
+}
+
+BOOST_AUTO_TEST_CASE(no_rows_give_zero_gradients) {
+  for (const Write write : {Write::kAssign, Write::kAccumulate}) {
+    const Machine machine;
+    Inputs none = inputs(0, 3, 2, true, false);
+    const Outputs out = run(none, {}, DType::kFloat32, write);
+    BOOST_CHECK(out.dw == (write == Write::kAssign ? std::vector<float>(6, 0.0F) : random_values(6, 5)));
+  }
+}
