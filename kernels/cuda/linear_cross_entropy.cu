@@ -13,7 +13,7 @@
 // decide. At C = 64 it is 21, and memory decides. A chunk has at most 256 MiB of logits: long enough for full waves of the
 // products, short beside the model's memory.
 //
-// The row kernel: 256 threads a row, few registers, 64 bytes of shared memory, so 8 blocks an SM: it lives on bandwidth,
+// The row kernel: 256 threads a row, few registers, 64 bytes of shared memory, so 6 blocks an SM: it lives on bandwidth,
 // threads read columns next to each other. Deterministic: each thread sums its columns in order, warps and blocks merge in a
 // fixed tree.
 #include "kernels/cuda/linear_cross_entropy.h"
