@@ -129,8 +129,11 @@ void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const
                          native(launch.stream));
 }
 
-void sort_pairs(std::uint64_t* keys_out, std::int32_t* values_out, const std::uint64_t* keys, const std::int32_t* values,
-                std::int64_t count, int bits, const Launch& launch) {
+namespace {
+
+template <class Key, class Value>
+void sort(Key* keys_out, Value* values_out, const Key* keys, const Value* values, std::int64_t count, int bits,
+          const Launch& launch) {
   if (count == 0) return;
   std::size_t bytes = 0;
   TRADEWIND_CHECK_CUDA(cub::DeviceRadixSort::SortPairs(nullptr, bytes, keys, keys_out, values, values_out, count, 0, bits,
@@ -140,12 +143,31 @@ void sort_pairs(std::uint64_t* keys_out, std::int32_t* values_out, const std::ui
                                                        bits, native(launch.stream)));
 }
 
+}  // namespace
+
+void sort_pairs(std::uint64_t* keys_out, std::int32_t* values_out, const std::uint64_t* keys, const std::int32_t* values,
+                std::int64_t count, int bits, const Launch& launch) {
+  sort(keys_out, values_out, keys, values, count, bits, launch);
+}
+void sort_pairs(std::uint32_t* keys_out, std::uint32_t* values_out, const std::uint32_t* keys, const std::uint32_t* values,
+                std::int64_t count, int bits, const Launch& launch) {
+  sort(keys_out, values_out, keys, values, count, bits, launch);
+}
+
 void exclusive_sum(std::int64_t* out, const std::int64_t* in, std::int64_t count, const Launch& launch) {
   if (count == 0) return;
   std::size_t bytes = 0;
   TRADEWIND_CHECK_CUDA(cub::DeviceScan::ExclusiveSum(nullptr, bytes, in, out, count, native(launch.stream)));
   const ScratchArray<std::uint8_t> workspace(launch, bytes);
   TRADEWIND_CHECK_CUDA(cub::DeviceScan::ExclusiveSum(workspace.get(), bytes, in, out, count, native(launch.stream)));
+}
+
+void inclusive_sum(std::uint32_t* out, const std::uint32_t* in, std::int64_t count, const Launch& launch) {
+  if (count == 0) return;
+  std::size_t bytes = 0;
+  TRADEWIND_CHECK_CUDA(cub::DeviceScan::InclusiveSum(nullptr, bytes, in, out, count, native(launch.stream)));
+  const ScratchArray<std::uint8_t> workspace(launch, bytes);
+  TRADEWIND_CHECK_CUDA(cub::DeviceScan::InclusiveSum(workspace.get(), bytes, in, out, count, native(launch.stream)));
 }
 
 }  // namespace tradewind::kernels

@@ -413,26 +413,45 @@ std::string check_gemm() {
   return "";
 }
 
+template <class Key, class Value>
+std::string check_sort(const Launch& launch_at) {
+  std::vector<Key> keys;
+  std::vector<Value> values, sorted_values;
+  for (Value i = 0; i < 1000; ++i) keys.push_back(static_cast<Key>(i * 7919 % 13)), values.push_back(i);
+  for (Key key = 0; key < 13; ++key)
+    for (Value i = 0; i < 1000; ++i)
+      if (keys[static_cast<std::size_t>(i)] == key) sorted_values.push_back(i);
+  const Array<Key> in(keys, nullptr), out(1000, nullptr);
+  const Array<Value> in_values(values, nullptr), out_values(1000, nullptr);
+  sort_pairs(out.get(), out_values.get(), in.get(), in_values.get(), 1000, 4, launch_at);
+  return compare(out_values.values(), sorted_values);
+}
+
+template <class T, class Sum>
+std::string check_sum(bool inclusive, const Sum& sum_of) {
+  std::vector<T> terms, sums;
+  T sum = 0;
+  for (T i = 0; i < 5000; ++i) {
+    terms.push_back(i * i % 97);
+    sums.push_back(inclusive ? sum + terms.back() : sum);
+    sum += terms.back();
+  }
+  const Array<T> given(terms, nullptr), summed(5000, nullptr);
+  sum_of(summed.get(), given.get());
+  return compare(summed.values(), sums);
+}
+
 std::string check_sort_and_sum() {
   StreamScratch scratch(nullptr);
   const Launch launch_at{.device = {.type = DeviceType::kCuda}, .scratch = &scratch};
-  std::vector<std::uint64_t> keys;
-  std::vector<std::int32_t> values, sorted_values;
-  for (std::int32_t i = 0; i < 1000; ++i) keys.push_back(static_cast<std::uint64_t>(i * 7919 % 13)), values.push_back(i);
-  for (std::uint64_t key = 0; key < 13; ++key)
-    for (std::int32_t i = 0; i < 1000; ++i)
-      if (keys[static_cast<std::size_t>(i)] == key) sorted_values.push_back(i);
-  const Array<std::uint64_t> in(keys, nullptr), out(1000, nullptr);
-  const Array<std::int32_t> in_values(values, nullptr), out_values(1000, nullptr);
-  sort_pairs(out.get(), out_values.get(), in.get(), in_values.get(), 1000, 4, launch_at);
-  const std::string problem = compare(out_values.values(), sorted_values);
+  std::string problem = check_sort<std::uint64_t, std::int32_t>(launch_at);
+  if (problem.empty()) problem = check_sort<std::uint32_t, std::uint32_t>(launch_at);
   if (!problem.empty()) return "sort_pairs: " + problem;
-  std::vector<std::int64_t> terms, sums;
-  std::int64_t sum = 0;
-  for (std::int64_t i = 0; i < 5000; ++i) terms.push_back(i * i % 97), sums.push_back(sum), sum += terms.back();
-  const Array<std::int64_t> given(terms, nullptr), summed(5000, nullptr);
-  exclusive_sum(summed.get(), given.get(), 5000, launch_at);
-  return compare(summed.values(), sums);
+  problem = check_sum<std::int64_t>(
+      false, [&](std::int64_t* out, const std::int64_t* in) { exclusive_sum(out, in, 5000, launch_at); });
+  if (!problem.empty()) return "exclusive_sum: " + problem;
+  return check_sum<std::uint32_t>(
+      true, [&](std::uint32_t* out, const std::uint32_t* in) { inclusive_sum(out, in, 5000, launch_at); });
 }
 
 }  // namespace
@@ -454,7 +473,7 @@ std::vector<Outcome> check_conformance() {
           {"streams and events", check_streams()},
           {"captured steps", check_graphs()},
           {"gemm", check_gemm()},
-          {"sort_pairs and exclusive_sum", check_sort_and_sum()}};
+          {"sort_pairs, exclusive_sum and inclusive_sum", check_sort_and_sum()}};
 }
 
 }  // namespace tradewind::tests

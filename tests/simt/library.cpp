@@ -60,13 +60,16 @@ void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const
       "gemm", reads, result, [=] { multiply(c, c_type, a, b, type, s); }, launch.stream);
 }
 
-void sort_pairs(std::uint64_t* keys_out, std::int32_t* values_out, const std::uint64_t* keys, const std::int32_t* values,
-                std::int64_t count, int bits, const Launch& launch) {
+namespace {
+
+template <class Key, class Value>
+void sort(Key* keys_out, Value* values_out, const Key* keys, const Value* values, std::int64_t count, int bits,
+          const Launch& launch) {
   if (count == 0) return;
   Machine::current().enqueue_library(
       "sort_pairs", {span_of(keys, count), span_of(values, count)}, {span_of(keys_out, count), span_of(values_out, count)},
       [=] {
-        const std::uint64_t mask = bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << bits) - 1;
+        const Key mask = bits >= static_cast<int>(8 * sizeof(Key)) ? ~Key{0} : (Key{1} << bits) - 1;
         std::vector<std::int64_t> order(static_cast<std::size_t>(count));
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(), [&](auto x, auto y) { return (keys[x] & mask) < (keys[y] & mask); });
@@ -78,11 +81,29 @@ void sort_pairs(std::uint64_t* keys_out, std::int32_t* values_out, const std::ui
       launch.stream);
 }
 
+}  // namespace
+
+void sort_pairs(std::uint64_t* keys_out, std::int32_t* values_out, const std::uint64_t* keys, const std::int32_t* values,
+                std::int64_t count, int bits, const Launch& launch) {
+  sort(keys_out, values_out, keys, values, count, bits, launch);
+}
+void sort_pairs(std::uint32_t* keys_out, std::uint32_t* values_out, const std::uint32_t* keys, const std::uint32_t* values,
+                std::int64_t count, int bits, const Launch& launch) {
+  sort(keys_out, values_out, keys, values, count, bits, launch);
+}
+
 void exclusive_sum(std::int64_t* out, const std::int64_t* in, std::int64_t count, const Launch& launch) {
   if (count == 0) return;
   Machine::current().enqueue_library(
       "exclusive_sum", {span_of(in, count)}, {span_of(out, count)},
       [=] { std::exclusive_scan(in, in + count, out, std::int64_t{0}); }, launch.stream);
+}
+
+void inclusive_sum(std::uint32_t* out, const std::uint32_t* in, std::int64_t count, const Launch& launch) {
+  if (count == 0) return;
+  Machine::current().enqueue_library(
+      "inclusive_sum", {span_of(in, count)}, {span_of(out, count)}, [=] { std::partial_sum(in, in + count, out); },
+      launch.stream);
 }
 
 }  // namespace tradewind::kernels

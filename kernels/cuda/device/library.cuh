@@ -3,7 +3,9 @@
 //
 //   gemm(c, c_type, a, b, type, shape, launch)      c = alpha op(a) op(b) + beta c; sums in float32
 //   sort_pairs(keys_out, values_out, keys, values, count, bits, launch)   ascending by the low `bits` of the key; equal keys
-//   keep their order exclusive_sum(out, in, count, launch)           out[i] = in[0] + ... + in[i - 1]; out may be in
+//                                                   keep their order
+//   exclusive_sum(out, in, count, launch)           out[i] = in[0] + ... + in[i - 1]; out may be in
+//   inclusive_sum(out, in, count, launch)           out[i] = in[0] + ... + in[i]; out may be in
 #pragma once
 
 #include "kernels/base/launch.h"
@@ -25,6 +27,9 @@ void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const
 
 void sort_pairs(std::uint64_t* keys_out, std::int32_t* values_out, const std::uint64_t* keys, const std::int32_t* values,
                 std::int64_t count, int bits, const Launch& launch);
+void sort_pairs(std::uint32_t* keys_out, std::uint32_t* values_out, const std::uint32_t* keys, const std::uint32_t* values,
+                std::int64_t count, int bits, const Launch& launch);
+void inclusive_sum(std::uint32_t* out, const std::uint32_t* in, std::int64_t count, const Launch& launch);
 void exclusive_sum(std::int64_t* out, const std::int64_t* in, std::int64_t count, const Launch& launch);
 
 }  // namespace tradewind::kernels
