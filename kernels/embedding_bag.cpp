@@ -6,6 +6,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/embedding_bag.h"
+#include "kernels/cuda/embedding_bag.h"
 
 namespace tradewind::kernels {
 namespace {
@@ -80,11 +81,6 @@ void check_ids(const char* op, const BagShape& s) {
   }
 }
 
-void require_cpu(const char* op, DType dtype, const Launch& launch) {
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(op);
-  require_float32_on_cpu(op, launch, dtype);
-}
-
 }  // namespace
 
 void embedding_bag_forward(void* out, std::int32_t* argmax, const void* table, const BagShape& shape, const BagOptions& options,
@@ -94,7 +90,13 @@ void embedding_bag_forward(void* out, std::int32_t* argmax, const void* table, c
   require(argmax == nullptr || options.mode == BagMode::kMax, kOp, "argmax is for the mode max");
   require(shape.T * shape.B == 0 || out != nullptr, kOp, "out must be given");
   require(shape.N == 0 || table != nullptr, kOp, "the table must be given");
-  require_cpu(kOp, options.dtype, launch);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::embedding_bag_forward_cuda(out, argmax, table, shape, options, launch);
+    else
+      throw_no_cuda(kOp);
+  }
+  require_float32_on_cpu(kOp, launch, options.dtype);
   check_ids(kOp, shape);
   cpu::embedding_bag_forward(static_cast<float*>(out), argmax, static_cast<const float*>(table), shape, options, launch);
 }
@@ -106,7 +108,14 @@ void embedding_bag_backward(const BagGradient& gradient, float* dweights, const 
   require_backward(kOp, dout, table, dweights, argmax, shape, options);
   require(gradient.begins != nullptr && (shape.N == 0 || (gradient.rows != nullptr && gradient.values != nullptr)), kOp,
           "rows, values and begins must be given");
-  require_cpu(kOp, options.dtype, launch);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::embedding_bag_backward_cuda(gradient, dweights, dout, table, argmax, shape, options, write_dweights,
+                                                 launch);
+    else
+      throw_no_cuda(kOp);
+  }
+  require_float32_on_cpu(kOp, launch, options.dtype);
   check_ids(kOp, shape);
   cpu::embedding_bag_backward(gradient, dweights, static_cast<const float*>(dout), static_cast<const float*>(table), argmax,
                               shape, options, write_dweights, launch);
@@ -118,7 +127,14 @@ void embedding_bag_update(void* table, float* moment, float* dweights, const voi
   constexpr const char* kOp = "embedding_bag_update";
   require_backward(kOp, dout, table, dweights, argmax, shape, options);
   require_update(kOp, table, moment, shape.N, update, launch);
-  require_cpu(kOp, options.dtype, launch);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::embedding_bag_update_cuda(table, moment, dweights, dout, argmax, shape, options, write_dweights, update,
+                                               launch);
+    else
+      throw_no_cuda(kOp);
+  }
+  require_float32_on_cpu(kOp, launch, options.dtype);
   check_ids(kOp, shape);
   cpu::embedding_bag_update(static_cast<float*>(table), moment, dweights, static_cast<const float*>(dout), argmax, shape,
                             options, write_dweights, update, launch);
@@ -133,7 +149,13 @@ void row_update(void* table, float* moment, const std::int32_t* rows, const floa
   require(count != nullptr && (capacity == 0 || (rows != nullptr && values != nullptr)), kOp,
           "rows, values and their count must be given");
   require_update(kOp, table, moment, capacity, update, launch);
-  require_cpu(kOp, dtype, launch);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::row_update_cuda(table, moment, rows, values, count, capacity, V, C, dtype, update, launch);
+    else
+      throw_no_cuda(kOp);
+  }
+  require_float32_on_cpu(kOp, launch, dtype);
   require(*count >= 0 && *count <= capacity, kOp, "more rows than there is room for");
   for (std::int64_t i = 0; i < *count; ++i)
     if (rows[i] < 0 || rows[i] >= V)

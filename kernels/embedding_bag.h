@@ -29,7 +29,7 @@
 // An id outside its table: on a CPU DataError with table, sample and id. On CUDA nobody looks: it is as a row of zeros that
 // cannot be the largest, gets no gradient and no dweights but 0, and still counts for the mean.
 // Bound by memory: forward N (C + 1) elements read, B T C written; backward N C read, rows C written; fused: rows read and
-// written instead. And the sort: about 60 bytes an id.
+// written instead. And the sort by rows: about 40 bytes an id on a CPU, 150 on CUDA.
 #pragma once
 
 #include <cstdint>

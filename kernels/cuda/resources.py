@@ -31,6 +31,11 @@ SHAPES = {
     "attention_delta_kernel": lambda t, *_: (256, 0),
     "cross_entropy_kernel": lambda t, *_: (256, 128),
     "column_sum_kernel": lambda t, *_: (256, 0),
+    "bag_forward_kernel": lambda *_: (256, 0),
+    "bag_weight_gradient_kernel": lambda *_: (256, 0),
+    "bag_sum_kernel": lambda *_: (256, 0),
+    "bag_add_chunks_kernel": lambda *_: (256, 0),
+    "row_update_kernel": lambda *_: (256, 0),
 }
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for '(sm_\d+)'\n(.*?)Used (\d+) registers", re.S)
 SPILL = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -65,8 +70,8 @@ def rows(found):
     """One line a kernel, element type and head size: the largest figures of its variants."""
     lines = {}
     for architecture, name, arguments, registers, _ in found:
-        size = 2 if arguments[0] == "BFloat16" else 4
-        numbers = [int(a) for a in arguments[1:] if a.isdigit()]
+        size = 2 if arguments[0].endswith("BFloat16") else 4  # also of a RowShape, whose numbers are not a head size
+        numbers = [int(a) for a in arguments[1:] if a.isdigit()] if not arguments[0].startswith("RowShape") else []
         threads, shared = SHAPES[name](size, *numbers)
         key = (name.replace("_kernel", ""), "bfloat16" if size == 2 else "float32", numbers[0] if numbers else 0)
         entry = lines.setdefault(key, {"registers": {}, "shared": 0, "blocks": {}, "threads": threads})

@@ -32,7 +32,7 @@ struct BagCase {
   int64_t B = 5, C = 8;
   BagMode mode = BagMode::kSum;
   bool weighted = false;
-  int64_t mean_length = 3;  // of a bag
+  int64_t mean_length = 7;  // of a bag
   int64_t padding = 8;      // of the stride
   DType dtype = DType::kFloat32;
   int threads = 1;
@@ -41,10 +41,10 @@ struct BagCase {
   std::vector<std::int32_t> ids{};
   std::vector<float> weights{}, table{}, moment{}, dout{}, dweights{};
 
-  int64_t T() const { return static_cast<int64_t>(tables.size()); }
-  int64_t V() const { return row_offsets.back(); }
-  int64_t N() const { return static_cast<int64_t>(ids.size()); }
-  int64_t stride() const { return T() * C + padding; }
+  int64_t table_count() const { return static_cast<int64_t>(tables.size()); }
+  int64_t row_count() const { return row_offsets.back(); }
+  int64_t id_count() const { return static_cast<int64_t>(ids.size()); }
+  int64_t stride() const { return table_count() * C + padding; }
 
   /// `length` gives the ids of bag (t, b); without one, random bags of 0 to 2 mean_length ids, half of them in rows 0 to 3.
   void prepare(std::uint32_t seed) {
@@ -58,7 +58,7 @@ struct BagCase {
           const std::uint32_t range = engine() % 2 == 0 ? 4U : rows;
           ids.push_back(static_cast<std::int32_t>(engine() % range % rows));
         }
-        bag_offsets.push_back(N());
+        bag_offsets.push_back(id_count());
       }
     }
     fill(seed);
@@ -70,7 +70,7 @@ struct BagCase {
     for (std::size_t r = 0; r < counts.size(); ++r) ids.insert(ids.end(), size(counts[r]), static_cast<std::int32_t>(r));
     std::mt19937 engine(seed);
     for (std::size_t i = ids.size(); i > 1; --i) std::swap(ids[i - 1], ids[engine() % i]);
-    for (int64_t b = 0; b < B; ++b) bag_offsets.push_back(N() * (b + 1) / B);
+    for (int64_t b = 0; b < B; ++b) bag_offsets.push_back(id_count() * (b + 1) / B);
     fill(seed);
   }
 
@@ -82,8 +82,8 @@ struct BagCase {
       return x;
     };
     if (weighted) weights = random_values(ids.size(), seed + 1);
-    table = rounded(random_values(size(V() * C), seed + 2));
-    moment = random_values(size(V()), seed + 3);
+    table = rounded(random_values(size(row_count() * C), seed + 2));
+    moment = random_values(size(row_count()), seed + 3);
     for (float& m : moment) m *= m;
     dout = rounded(random_values(size(B * stride()), seed + 4));
     dweights = random_values(ids.size(), seed + 5);
@@ -94,7 +94,7 @@ inline std::string describe(const BagCase& c) {
   std::ostringstream text;
   text << "tables of";
   for (const int64_t rows : c.tables) text << ' ' << rows;
-  text << ", B " << c.B << " C " << c.C << " N " << c.N() << " mode " << static_cast<int>(c.mode)
+  text << ", B " << c.B << " C " << c.C << " N " << c.id_count() << " mode " << static_cast<int>(c.mode)
        << (c.weighted ? " weighted " : " ") << kernels::name_of(c.dtype) << " threads " << c.threads;
   return text.str();
 }
@@ -109,10 +109,10 @@ struct BagOracle {
   /// body(out's place, first and last id of the bag, its table's first row) for every bag.
   template <class Body>
   static void for_bags(const BagCase& c, const Body& body) {
-    for (int64_t t = 0; t < c.T(); ++t)
+    for (int64_t t = 0; t < c.table_count(); ++t)
       for (int64_t b = 0; b < c.B; ++b) {
         const int64_t bag = t * c.B + b;
-        body(b * c.stride() + t * c.C, (b * c.T() + t) * c.C, c.bag_offsets[size(bag)], c.bag_offsets[size(bag + 1)],
+        body(b * c.stride() + t * c.C, (b * c.table_count() + t) * c.C, c.bag_offsets[size(bag)], c.bag_offsets[size(bag + 1)],
              c.row_offsets[size(t)]);
       }
   }
@@ -122,9 +122,9 @@ struct BagOracle {
 
   void run(const BagCase& c) {
     out.assign(size(c.B * c.stride()), NAN);
-    argmax.assign(size(c.B * c.T() * c.C), -1);
+    argmax.assign(size(c.B * c.table_count() * c.C), -1);
     dtable.assign(table.size(), 0), dweights.assign(c.ids.size(), 0);
-    std::vector<char> touched(size(c.V()), 0);
+    std::vector<char> touched(size(c.row_count()), 0);
     for_bags(c, [&](int64_t at, int64_t packed, int64_t begin, int64_t end, int64_t first) {
       const auto row = [&](int64_t n) { return (first + c.ids[size(n)]) * c.C; };
       for (int64_t k = 0; k < c.C; ++k) {
@@ -146,7 +146,7 @@ struct BagOracle {
         dtable[size(row(best) + k)] += g;
       }
     });
-    for (int64_t t = 0; t < c.T(); ++t) {
+    for (int64_t t = 0; t < c.table_count(); ++t) {
       begins.push_back(static_cast<int64_t>(rows.size()));
       for (int64_t v = c.row_offsets[size(t)]; v < c.row_offsets[size(t + 1)]; ++v)
         if (touched[size(v)] != 0) rows.push_back(static_cast<std::int32_t>(v));
@@ -192,11 +192,11 @@ class BagRun {
     launch_.threads = c.threads;
     step_ = {.step = 3, .learning_rate = 0.3F, .gradient_scale = 0.7F};
     launch_.step = put(&step_, 1);
-    shape_ = {.T = c.T(),
+    shape_ = {.T = c.table_count(),
               .B = c.B,
               .C = c.C,
-              .V = c.V(),
-              .N = c.N(),
+              .V = c.row_count(),
+              .N = c.id_count(),
               .row_offsets = put(c.row_offsets.data(), c.row_offsets.size()),
               .bag_offsets = put(c.bag_offsets.data(), c.bag_offsets.size()),
               .ids = put(c.ids.data(), c.ids.size()),
@@ -212,7 +212,7 @@ class BagRun {
 
   void forward() {
     out.assign(size(c_.B * c_.stride()), NAN);
-    argmax.assign(size(c_.B * c_.T() * c_.C), -7);
+    argmax.assign(size(c_.B * c_.table_count() * c_.C), -7);
     void* to = put_values(out);
     argmax_ = c_.mode == BagMode::kMax ? put(argmax.data(), argmax.size()) : nullptr;
     kernels::embedding_bag_forward(to, argmax_, table_, shape_, options_, launch_);
@@ -221,7 +221,8 @@ class BagRun {
   }
   /// After forward.
   void backward(Write write, bool with_weights) {
-    rows.assign(c_.ids.size(), -1), values.assign(c_.ids.size() * size(c_.C), NAN), begins.assign(size(c_.T() + 1), -1);
+    rows.assign(c_.ids.size(), -1), values.assign(c_.ids.size() * size(c_.C), NAN),
+        begins.assign(size(c_.table_count() + 1), -1);
     dweights = c_.dweights;
     const kernels::BagGradient gradient{.rows = put(rows.data(), rows.size()),
                                         .values = put(values.data(), values.size()),
@@ -231,7 +232,7 @@ class BagRun {
     get(begins, gradient.begins), get(rows, gradient.rows), get(values, gradient.values);
     if (to != nullptr) get(dweights, to);
     rows_ = gradient.rows, values_ = gradient.values, begins_ = gradient.begins;
-    BOOST_REQUIRE(begins.back() >= 0 && begins.back() <= c_.N());
+    BOOST_REQUIRE(begins.back() >= 0 && begins.back() <= c_.id_count());
     rows.resize(size(begins.back())), values.resize(size(begins.back() * c_.C));
   }
   /// Fused, or in two steps after backward. Each on a copy of the table.
@@ -244,7 +245,8 @@ class BagRun {
       kernels::embedding_bag_update(to, moments, of_weights, dout_, argmax_, shape_, options_, Write::kAssign, o, launch_);
       if (of_weights != nullptr) get(dweights, of_weights);
     } else {
-      kernels::row_update(to, moments, rows_, values_, begins_ + c_.T(), c_.N(), c_.V(), c_.C, c_.dtype, o, launch_);
+      kernels::row_update(to, moments, rows_, values_, begins_ + c_.table_count(), c_.id_count(), c_.row_count(), c_.C,
+                          c_.dtype, o, launch_);
     }
     get_values(table, to);
     if (moments != nullptr) get(moment, moments);
@@ -325,7 +327,7 @@ inline void check_case(const BagCase& c, Place* place) {
   std::vector<double> expected;
   bool untouched = true;
   for (int64_t i = 0; i < c.B * c.stride(); ++i)
-    if (i % c.stride() < c.T() * c.C)
+    if (i % c.stride() < c.table_count() * c.C)
       used.push_back(run.out[size(i)]), expected.push_back(oracle.out[size(i)]);
     else
       untouched = untouched && std::isnan(run.out[size(i)]);

@@ -97,7 +97,7 @@ BOOST_AUTO_TEST_CASE(bits_of_a_row_do_not_depend_on_other_rows) {
   beside.ids.resize(size(beside.bag_offsets[300]));
   for (int64_t b = 1; b <= 300; ++b) {
     beside.ids.push_back(1);
-    beside.bag_offsets[size(300 + b)] = beside.N();
+    beside.bag_offsets[size(300 + b)] = beside.id_count();
     std::copy_n(alone.dout.begin() + (b - 1) * alone.stride(), 12, beside.dout.begin() + (b - 1) * beside.stride() + 12);
   }
   BagRun one(alone, nullptr), two(beside, nullptr);

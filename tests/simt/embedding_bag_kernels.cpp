@@ -1,0 +1,2 @@
+// embedding_bag.cu for the executor.
+#include "kernels/cuda/embedding_bag.cu"
