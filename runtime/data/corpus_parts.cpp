@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "kernels/base/error.h"
+#include "runtime/data/prepared_file.h"
 #include "runtime/text/bpe_vocabulary.h"
 
 namespace tradewind::runtime {
@@ -98,6 +99,11 @@ std::shared_ptr<Tokenizer> named_tokenizer(const DataConfig& config) {
 
 CorpusParts encode_corpus(const DataConfig& config, const Tokenizer* existing) {
   if (config.path.empty()) throw ConfigError("data.path is not set. Name a text or JSON lines file: --set data.path=FILE");
+  if (is_prepared(config.path))
+    throw ConfigError(
+        fmt::format("data.path = \"{}\" is a prepared file. Set data.prepared to it, and data.path to the text that it "
+                    "was made of, or to nothing",
+                    config.path));
   const bool separate = config.separates();
   Documents text = read_documents(config.path, read_options(config, config.path, "data.path"));
   std::optional<Documents> other;

@@ -259,6 +259,8 @@ BOOST_AUTO_TEST_CASE(a_file_that_was_prepared_otherwise_is_not_trained_on) {
   check_done(shop.run("train", {"data.documents=blank_line", "data.prepared=data.h5"}));
   fs::remove(shop / "text.txt");  // the file is enough
   check_done(shop.run("train", {"data.documents=blank_line", "data.prepared=data.h5", "run.directory=again"}));
+  check_refused(shop.run("train", {"run.directory=new", "data.path=data.h5"}), 2,
+                {"data.h5", "prepared file", "data.prepared"});
   check_refused(shop.run("train", {"run.directory=new", "data.prepared=none.h5"}), 3, {"none.h5", "No such file", "prepare"});
   check_refused(shop.run("train", {"run.directory=new", "data.prepared=tiny.toml"}), 3, {"tiny.toml"});
   check_done(Command({TRADEWIND_BINARY, "export", "run", "--to", "model.h5"}, shop.path()).wait());
