@@ -30,7 +30,6 @@ namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarpSize;
 constexpr float kLog2E = 1.44269504088896341F, kLn2 = 0.69314718055994531F;
-constexpr std::int64_t kChunkBytes = std::int64_t{256} << 20;
 
 /// A kernel's parameter.
 struct CrossEntropyView {
@@ -133,9 +132,9 @@ struct Pointers {
 
 template <class T>
 void compute(float* loss, float* nll, float* lse, const Pointers<T>& p, float* dw, float* dbias, std::int64_t N, std::int64_t V,
-             std::int64_t C, Write write, CrossEntropyView a, DType dtype, const Launch& launch_at) {
+             std::int64_t C, Write write, CrossEntropyView a, DType dtype, const Launch& launch_at, std::int64_t chunk_bytes) {
   const bool gradient = a.step != nullptr;
-  const std::int64_t most = std::clamp<std::int64_t>(kChunkBytes / (4 * V), 32, std::max<std::int64_t>(N, 32));
+  const std::int64_t most = std::clamp<std::int64_t>(chunk_bytes / (4 * V), 32, std::max<std::int64_t>(N, 32));
   const std::int64_t R = std::min(most, N);
   const ScratchArray<float> z(launch_at, static_cast<std::size_t>(R * V));
   constexpr bool kInPlace = sizeof(T) == 4;
@@ -179,7 +178,8 @@ void compute(float* loss, float* nll, float* lse, const Pointers<T>& p, float* d
 
 void linear_cross_entropy_cuda(float* loss, float* nll, float* lse, void* dx, float* dw, float* dbias, const void* x,
                                const void* w, const void* bias, const std::int32_t* targets, std::int64_t N, std::int64_t V,
-                               std::int64_t C, Write write, const LinearCrossEntropyOptions& o, const Launch& launch_at) {
+                               std::int64_t C, Write write, const LinearCrossEntropyOptions& o, const Launch& launch_at,
+                               std::int64_t chunk_bytes) {
   if (N == 0) {
     if (write == Write::kAccumulate) return;
     if (dw != nullptr) fill_bytes(dw, 0, static_cast<std::size_t>(V * C) * sizeof(float), launch_at.stream);
@@ -195,7 +195,7 @@ void linear_cross_entropy_cuda(float* loss, float* nll, float* lse, void* dx, fl
   const auto run = [&](auto element) {
     using T = decltype(element);
     const Pointers<T> p{static_cast<T*>(dx), static_cast<const T*>(x), static_cast<const T*>(w), static_cast<const T*>(bias)};
-    compute(loss, nll, lse, p, dw, dbias, N, V, C, write, a, o.dtype, launch_at);
+    compute(loss, nll, lse, p, dw, dbias, N, V, C, write, a, o.dtype, launch_at, chunk_bytes);
   };
   if (o.dtype == DType::kBFloat16)
     run(BFloat16{});

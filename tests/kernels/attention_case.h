@@ -46,24 +46,24 @@ struct Case {
   AttentionOptions options{};
   Launch launch{};
 
-  int64_t B() const { return static_cast<int64_t>(tq.size()); }
-  int64_t Nq() const { return q_offsets.back(); }
-  int64_t Nk() const { return k_offsets.back(); }
+  int64_t sequences() const { return static_cast<int64_t>(tq.size()); }
+  int64_t query_rows() const { return q_offsets.back(); }
+  int64_t key_rows() const { return k_offsets.back(); }
   int64_t keys(int64_t b) const { return lengths.empty() ? tk[b] : lengths[b]; }
 
   void prepare(std::uint32_t seed = 1) {
     for (const int64_t t : tq) q_offsets.push_back(q_offsets.back() + t);
     for (const int64_t t : tk) k_offsets.push_back(k_offsets.back() + t);
     q_stride = H * D + 3 * gap, k_stride = H_kv * D + 5 * gap, v_stride = H_kv * D + 2 * gap, out_stride = H * D + gap;
-    q = random_values(Nq() * q_stride, seed, 1.3);
-    k = random_values(Nk() * k_stride, seed + 1, 1.3);
-    v = random_values(Nk() * v_stride, seed + 2);
-    dout = random_values(Nq() * out_stride, seed + 3);
+    q = random_values(query_rows() * q_stride, seed, 1.3);
+    k = random_values(key_rows() * k_stride, seed + 1, 1.3);
+    v = random_values(key_rows() * v_stride, seed + 2);
+    dout = random_values(query_rows() * out_stride, seed + 3);
     if (dtype == DType::kBFloat16)
       for (std::vector<float>* x : {&q, &k, &v, &dout})
         for (float& value : *x) value = rounded_to_bfloat16(value);
-    const int64_t max_q = B() == 0 ? 0 : *std::max_element(tq.begin(), tq.end());
-    const int64_t max_k = B() == 0 ? 0 : *std::max_element(tk.begin(), tk.end());
+    const int64_t max_q = sequences() == 0 ? 0 : *std::max_element(tq.begin(), tq.end());
+    const int64_t max_k = sequences() == 0 ? 0 : *std::max_element(tk.begin(), tk.end());
     options.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(D)));
     options.causal = causal;
     options.window = window;
@@ -75,14 +75,14 @@ struct Case {
       const bool over_h = bias_kind == Bias::kSharedOverHeads || bias_kind == Bias::kSharedOverAll;
       options.bias_stride_h = over_h ? 0 : plane;
       options.bias_stride_b = over_b ? 0 : over_h ? plane : plane * H;
-      bias = random_values((over_b ? 1 : B()) * (over_h ? 1 : H) * plane, seed + 4);
+      bias = random_values((over_b ? 1 : sequences()) * (over_h ? 1 : H) * plane, seed + 4);
     }
     step.seed = 1234;
-    for (int64_t n = 0; n < Nq(); ++n) {
+    for (int64_t n = 0; n < query_rows(); ++n) {
       sample.push_back(5000000000ULL + static_cast<std::uint64_t>(n) * 7);
       position.push_back(static_cast<std::int32_t>(n * 3 + 1));
     }
-    shape = {.B = B(),
+    shape = {.B = sequences(),
              .q_offsets = nullptr,
              .k_offsets = nullptr,
              .k_lengths = nullptr,
@@ -108,7 +108,7 @@ struct Case {
   void forward() {
     point();
     out.assign(dout.size(), NAN);
-    lse.assign(Nq() * H, NAN);
+    lse.assign(query_rows() * H, NAN);
     if (place == nullptr) {
       attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), shape, options, launch);
       return;
@@ -195,16 +195,16 @@ struct Oracle {
 
   /// Fills out and lse; with `gradients` the others. Padding between rows comes out as NaN, as in Case.
   void run(const Case& c, bool gradients) {
-    out.assign(c.dout.size(), NAN), lse.assign(c.Nq() * c.H, NAN);
+    out.assign(c.dout.size(), NAN), lse.assign(c.query_rows() * c.H, NAN);
     dq.assign(q.size(), NAN), dk.assign(k.size(), NAN), dv.assign(v.size(), NAN), dbias.assign(bias.size(), 0.5);
-    for (int64_t n = 0; n < c.Nq(); ++n) std::fill_n(dq.begin() + n * c.q_stride, c.H * c.D, 0.0);
-    for (int64_t n = 0; n < c.Nk(); ++n) {
+    for (int64_t n = 0; n < c.query_rows(); ++n) std::fill_n(dq.begin() + n * c.q_stride, c.H * c.D, 0.0);
+    for (int64_t n = 0; n < c.key_rows(); ++n) {
       std::fill_n(dk.begin() + n * c.k_stride, c.H_kv * c.D, 0.0);
       std::fill_n(dv.begin() + n * c.v_stride, c.H_kv * c.D, 0.0);
     }
     const std::uint32_t threshold = dropout_threshold(c.dropout);
     const double keep_scale = dropout_scale(threshold);
-    for (int64_t b = 0; b < c.B(); ++b)
+    for (int64_t b = 0; b < c.sequences(); ++b)
       for (int64_t h = 0; h < c.H; ++h) {
         const PhiloxKey key = philox_key(c.step.seed, c.options.dropout.purpose + (static_cast<std::uint64_t>(h + 1) << 32));
         const int64_t g = h / (c.H / c.H_kv), tk = c.keys(b);
@@ -262,7 +262,7 @@ struct Oracle {
   double loss(const Case& c) {
     run(c, false);
     double sum = 0;
-    for (int64_t n = 0; n < c.Nq(); ++n)
+    for (int64_t n = 0; n < c.query_rows(); ++n)
       for (int64_t d = 0; d < c.H * c.D; ++d) sum += out[n * c.out_stride + d] * c.dout[n * c.out_stride + d];
     return sum;
   }
@@ -299,7 +299,7 @@ inline void check_lse(const std::string& what, const std::vector<float>& got, co
 
 inline std::string describe(const Case& c) {
   std::string s = "H " + std::to_string(c.H) + "/" + std::to_string(c.H_kv) + " D " + std::to_string(c.D);
-  for (int64_t b = 0; b < c.B(); ++b) s += " [" + std::to_string(c.tq[b]) + "x" + std::to_string(c.tk[b]) + "]";
+  for (int64_t b = 0; b < c.sequences(); ++b) s += " [" + std::to_string(c.tq[b]) + "x" + std::to_string(c.tk[b]) + "]";
   if (!c.lengths.empty()) s += " lengths";
   if (c.causal) s += " causal";
   if (c.window > 0) s += " window " + std::to_string(c.window);

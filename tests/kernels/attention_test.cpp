@@ -242,7 +242,7 @@ BOOST_AUTO_TEST_CASE(bad_arguments_throw) {
     Case c{.tq = {3}, .tk = {4}, .lengths = {4}, .H = 4, .H_kv = 2, .D = 8};
     c.prepare();
     c.point();
-    c.out.resize(c.dout.size()), c.lse.resize(c.Nq() * c.H);
+    c.out.resize(c.dout.size()), c.lse.resize(c.query_rows() * c.H);
     spoil(c);
     attention_forward(c.out.data(), c.lse.data(), c.q.data(), c.k.data(), c.v.data(), c.shape, c.options, c.launch);
   };

@@ -3,6 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/linear_cross_entropy.h"
 #include "tests/kernels/linear_cross_entropy_case.h"
 #include "tests/simt/place.h"
 
@@ -17,13 +18,13 @@ namespace {
 constexpr float kScale = 0.25F;
 
 std::vector<std::uint16_t> narrow(const std::vector<float>& x) {
-  std::vector<std::uint16_t> out;
-  for (const float value : x) out.push_back(bfloat16_of(value));
+  std::vector<std::uint16_t> out(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) out[i] = bfloat16_of(x[i]);
   return out;
 }
 
 /// The op on the current machine, all outputs.
-Outputs run(const Inputs& in, LinearCrossEntropyOptions options, DType dtype, Write write) {
+Outputs run(const Inputs& in, LinearCrossEntropyOptions options, DType dtype, Write write, std::int64_t chunk_bytes = 0) {
   SimtPlace place;
   StepState step;
   step.loss_scale[options.task] = kScale;
@@ -40,10 +41,16 @@ Outputs run(const Inputs& in, LinearCrossEntropyOptions options, DType dtype, Wr
        *dbias = put(out.dbias);
   Launch launch = place.launch();
   launch.step = static_cast<StepState*>(all.emplace_back(place.put(&step, sizeof step)));
-  kernels::linear_cross_entropy(static_cast<float*>(loss), static_cast<float*>(nll), static_cast<float*>(lse), dx,
-                                static_cast<float*>(dw), static_cast<float*>(dbias), put_values(in.x), put_values(in.w),
-                                put_values(in.bias), static_cast<std::int32_t*>(put(in.targets)), in.N, in.V, in.C, write,
-                                options, launch);
+  auto *x = put_values(in.x), *w = put_values(in.w), *bias = put_values(in.bias);
+  const auto* targets = static_cast<std::int32_t*>(put(in.targets));
+  const auto call = [&](auto op, auto... more) {
+    op(static_cast<float*>(loss), static_cast<float*>(nll), static_cast<float*>(lse), dx, static_cast<float*>(dw),
+       static_cast<float*>(dbias), x, w, bias, targets, in.N, in.V, in.C, write, options, launch, more...);
+  };
+  if (chunk_bytes == 0)
+    call(kernels::linear_cross_entropy);
+  else
+    call(kernels::detail::linear_cross_entropy_cuda, chunk_bytes);
   for (const auto& [host, device] :
        {std::pair{&out.loss, loss}, {&out.nll, nll}, {&out.lse, lse}, {&out.dw, dw}, {&out.dbias, dbias}})
     place.get(host->data(), device, host->size() * sizeof(float));
@@ -113,6 +120,23 @@ BOOST_AUTO_TEST_CASE(extreme_logits_stay_finite_and_nan_shows) {
   const Outputs broken = run(in, {}, DType::kFloat32, Write::kAssign);
   BOOST_CHECK(std::isnan(broken.loss[0]) && std::isnan(broken.dx[0]));
   BOOST_CHECK(broken.loss[3] == large.loss[3]);
+}
+
+BOOST_AUTO_TEST_CASE(one_logit_that_is_nan_shows) {
+  Inputs in = inputs(3, 40, 2, false, false);
+  in.w[7 * 2] = NAN;  // class 7, which is nobody's target
+  in.targets = {1, 2, 3};
+  const Machine machine;
+  const Outputs out = run(in, {}, DType::kFloat32, Write::kAssign);
+  for (const float value : out.loss) BOOST_CHECK(std::isnan(value));
+}
+
+BOOST_AUTO_TEST_CASE(several_chunks_give_what_one_gives) {
+  const Inputs in = inputs(100, 40, 8, true, true);  // chunks of 32 rows, the last of 4
+  for (const Write write : {Write::kAssign, Write::kAccumulate}) {
+    const Machine machine;
+    check_outputs("chunks", run(in, {}, DType::kFloat32, write, 1), in, {}, write, kScale, 3e-6);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(the_same_bits_whatever_the_order) {
