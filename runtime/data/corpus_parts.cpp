@@ -60,7 +60,7 @@ std::string describe_file(const Documents& documents, bool separate) {
   return out;
 }
 
-TextPart encode_part(Documents documents, const Tokenizer& tokenizer, bool separate) {
+TextPart encode_part(const Documents& documents, const Tokenizer& tokenizer, bool separate) {
   return {.tokens = tokenise(documents, tokenizer, separate),
           .file = documents.file,
           .description = describe_file(documents, separate),
@@ -115,8 +115,9 @@ CorpusParts encode_corpus(const DataConfig& config, const Tokenizer* existing) {
     for (std::size_t i = 0; documents != nullptr && i < documents->entries.size(); ++i) texts.push_back((*documents)[i]);
   CorpusParts parts;
   parts.tokenizer = choose_tokenizer(config, texts, separate, existing);
-  parts.text = encode_part(std::move(text), *parts.tokenizer, separate);
-  if (other) parts.validation = encode_part(std::move(*other), *parts.tokenizer, separate);
+  parts.text = encode_part(text, *parts.tokenizer, separate);
+  text.text = {};  // it may be large
+  if (other) parts.validation = encode_part(*other, *parts.tokenizer, separate);
   return parts;
 }
 

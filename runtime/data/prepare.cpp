@@ -299,6 +299,7 @@ bool Preparation::encode(PreparedStage& stage, std::size_t part) {
   if (!stream.skip_to(stage.part(part).position)) throw changed();
   std::vector<std::unique_ptr<TextEncoder>> encoders;
   std::vector<std::vector<std::int32_t>> ids(static_cast<std::size_t>(options_.threads));
+  encoders.reserve(ids.size());
   for (int i = 0; i < options_.threads; ++i) encoders.push_back(tokenizer_->encoder());
   const auto body = [&](Work& work, int thread) {
     const auto i = static_cast<std::size_t>(thread);
