@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "tests/support/place.h"
+#include "tests/support/device_place.h"
 
 namespace tradewind::tests {
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "kernels/embedding_bag.h"
+#include "tests/support/device_place.h"
 #include "tests/support/oracle.h"
-#include "tests/support/place.h"
 
 namespace tradewind::tests {
 

@@ -4,6 +4,7 @@
 #include "kernels/cuda/device/stream.cuh"
 #include "tests/kernels/embedding_bag_case.h"
 #include "tests/simt/machine.h"
+#include "tests/simt/place.h"
 #include "tests/support/throws.h"
 
 namespace tradewind::tests {
@@ -11,40 +12,6 @@ namespace {
 
 using simt::Machine;
 using simt::Schedule;
-
-/// Device memory in the order of a stream.
-class DeviceScratch final : public kernels::Scratch {
- public:
-  explicit DeviceScratch(kernels::Stream stream) : stream_(stream) {}
-  void* acquire(std::size_t bytes) override { return kernels::device_allocate(bytes, stream_); }
-  void release(void* pointer, std::size_t) noexcept override { kernels::device_free(pointer, stream_); }
-
- private:
-  kernels::Stream stream_;
-};
-
-/// The executor's device. Kernels run in a stream of their own, so that one that is launched elsewhere is seen.
-class ExecutorPlace final : public Place {
- public:
-  kernels::Launch launch() override {
-    return {.device = {.type = kernels::DeviceType::kCuda}, .stream = stream_, .scratch = &scratch_};
-  }
-  void* put(const void* host, std::size_t bytes) override {
-    void* p = kernels::device_allocate(bytes, stream_);
-    kernels::copy_to_device(p, host, bytes, stream_);
-    kernels::stream_synchronize(stream_);
-    return p;
-  }
-  void get(void* host, const void* device, std::size_t bytes) override {
-    kernels::copy_to_host(host, device, bytes, stream_);
-    kernels::stream_synchronize(stream_);
-  }
-  void drop(void* device) override { kernels::device_free(device, stream_); }
-
- private:
-  kernels::Stream stream_ = kernels::stream_create();
-  DeviceScratch scratch_{stream_};
-};
 
 simt::Options options(int turn) {
   return {.seed = static_cast<std::uint64_t>(turn) + 1,
@@ -58,7 +25,7 @@ void check_on_executor(const std::vector<BagCase>& cases) {
   for (const BagCase& c : cases)
     for (int schedule = 0; schedule < 2; ++schedule) {
       const Machine machine(options(turn++));
-      ExecutorPlace place;
+      SimtPlace place(kernels::stream_create());
       try {
         check_case(c, &place);
       } catch (const simt::Fault& fault) {
@@ -89,7 +56,7 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_the_order_of_threads_and_blocks) {
   std::vector<std::vector<float>> first;
   for (int turn = 0; turn < 6; ++turn) {
     const Machine machine(options(turn));
-    ExecutorPlace place;
+    SimtPlace place(kernels::stream_create());
     BagRun run(c, &place);
     run.forward();
     run.backward(Write::kAssign, true);
@@ -125,7 +92,7 @@ BOOST_AUTO_TEST_CASE(ids_outside_their_tables_touch_nothing) {
     bad.dweights.assign(bad.ids.size(), 9.0F), good.dweights.assign(good.ids.size(), 9.0F);
     bad.weighted = good.weighted = method.mode != BagMode::kMax;
     const Machine machine(options(0));
-    ExecutorPlace place;
+    SimtPlace place(kernels::stream_create());
     BagRun with(bad, &place), without(good, &place);
     with.forward(), without.forward();
     check_same(describe(bad) + " out", with.out, without.out);
@@ -151,7 +118,7 @@ BOOST_AUTO_TEST_CASE(a_batch_of_bad_ids_has_no_gradient) {
   c.prepare(5);
   std::fill(c.ids.begin(), c.ids.end(), 1000000);
   const Machine machine(options(1));
-  ExecutorPlace place;
+  SimtPlace place(kernels::stream_create());
   BagRun run(c, &place);
   run.forward();
   run.backward(Write::kAssign, false);
@@ -164,7 +131,7 @@ BOOST_AUTO_TEST_CASE(a_batch_of_bad_ids_has_no_gradient) {
 // The rate of a captured step is that of its replay.
 BOOST_AUTO_TEST_CASE(a_captured_update_reads_the_rate_of_its_step) {
   Machine machine(options(2));
-  ExecutorPlace place;
+  SimtPlace place(kernels::stream_create());
   const std::vector<float> ones(8, 1.0F);
   const std::int32_t row = 0;
   const int64_t count = 1;
@@ -193,7 +160,7 @@ BOOST_AUTO_TEST_CASE(a_captured_update_reads_the_rate_of_its_step) {
 
 BOOST_AUTO_TEST_CASE(rows_too_wide_and_other_dtypes_say_what_to_do) {
   const Machine machine(options(0));
-  ExecutorPlace place;
+  SimtPlace place(kernels::stream_create());
   const auto forward = [&](int64_t C, DType dtype) {
     BagCase c{.tables = {2}, .B = 1, .C = C};
     c.prepare(1);

@@ -7,30 +7,40 @@
 
 namespace tradewind::tests {
 
-/// Device memory in the order of the default stream.
+/// Device memory in the order of a stream.
 class SimtScratch final : public kernels::Scratch {
  public:
-  void* acquire(std::size_t bytes) override { return kernels::device_allocate(bytes, nullptr); }
-  void release(void* pointer, std::size_t) noexcept override { kernels::device_free(pointer, nullptr); }
+  explicit SimtScratch(kernels::Stream stream) : stream_(stream) {}
+  void* acquire(std::size_t bytes) override { return kernels::device_allocate(bytes, stream_); }
+  void release(void* pointer, std::size_t) noexcept override { kernels::device_free(pointer, stream_); }
+
+ private:
+  kernels::Stream stream_;
 };
 
+/// Everything is in one stream, the default one or that of the caller: one of its own shows a kernel that is launched
+/// elsewhere.
 class SimtPlace final : public Place {
  public:
-  kernels::Launch launch() override { return {.device = {.type = kernels::DeviceType::kCuda}, .scratch = &scratch_}; }
+  explicit SimtPlace(kernels::Stream stream = nullptr) : stream_(stream) {}
+  kernels::Launch launch() override {
+    return {.device = {.type = kernels::DeviceType::kCuda}, .stream = stream_, .scratch = &scratch_};
+  }
   void* put(const void* host, std::size_t bytes) override {
-    void* p = kernels::device_allocate(bytes, nullptr);
-    kernels::copy_to_device(p, host, bytes, nullptr);
-    kernels::stream_synchronize(nullptr);
+    void* p = kernels::device_allocate(bytes, stream_);
+    kernels::copy_to_device(p, host, bytes, stream_);
+    kernels::stream_synchronize(stream_);
     return p;
   }
   void get(void* host, const void* device, std::size_t bytes) override {
-    kernels::copy_to_host(host, device, bytes, nullptr);
-    kernels::stream_synchronize(nullptr);
+    kernels::copy_to_host(host, device, bytes, stream_);
+    kernels::stream_synchronize(stream_);
   }
-  void drop(void* device) override { kernels::device_free(device, nullptr); }
+  void drop(void* device) override { kernels::device_free(device, stream_); }
 
  private:
-  SimtScratch scratch_;
+  kernels::Stream stream_;
+  SimtScratch scratch_{stream_};
 };
 
 }  // namespace tradewind::tests
