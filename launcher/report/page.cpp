@@ -69,12 +69,31 @@ std::string verdict_of(const RunRecord& run) {
   return out;
 }
 
-/// The runs by their best validation loss, those without one left out.
-std::vector<std::size_t> ranking(const Runs& runs) {
+/// A loss is one of tokens, and the runs may have cut their texts into different ones.
+bool same_tokens(const Runs& runs) {
+  for (std::size_t r = 1; r < runs.size(); ++r)
+    for (const auto& d : runtime::compare_configs(runs[0].record.config, runs[r].record.config, "config.toml"))
+      if (d.key == "data.tokenizer" || d.key == "data.vocabulary" || d.key == "data.prepared") return false;
+  return true;
+}
+
+/// What the best evaluations of runs are compared by: what is smaller is better.
+struct Measure {
+  const char* name;
+  double (*of)(const RunRecord&);
+};
+
+Measure measure_of(const Runs& runs) {
+  if (same_tokens(runs)) return {"the lowest validation loss", [](const RunRecord& run) { return run.best()->loss; }};
+  return {"the fewest bits per byte", [](const RunRecord& run) { return run.best()->bits_per_byte; }};
+}
+
+/// The runs by that, those without an evaluation left out.
+std::vector<std::size_t> ranking(const Runs& runs, const Measure& measure) {
   std::vector<std::size_t> out;
   for (std::size_t r = 0; r < runs.size(); ++r)
-    if (runs[r].record.best() != nullptr) out.push_back(r);
-  std::ranges::stable_sort(out, {}, [&](std::size_t r) { return runs[r].record.best()->loss; });
+    if (runs[r].record.best() != nullptr && std::isfinite(measure.of(runs[r].record))) out.push_back(r);
+  std::ranges::stable_sort(out, {}, [&](std::size_t r) { return measure.of(runs[r].record); });
   return out;
 }
 
@@ -153,7 +172,7 @@ std::string charts(const Runs& runs) {
 std::string results(const Runs& runs) {
   std::vector<ordered_json> rows;
   for (const ReportRun& r : runs) rows.push_back(run_summary(r.record));
-  const auto best = ranking(runs);
+  const auto best = ranking(runs, measure_of(runs));
   Table table(runs);
   const auto row = [&](const char* name, const char* key, const char* format) {
     std::vector<std::string> cells;
@@ -319,12 +338,13 @@ std::string head(const Runs& runs) {
 
 std::string verdict(const std::vector<ReportRun>& runs) {
   if (runs.size() == 1) return verdict_of(runs[0].record);
-  const auto best = ranking(runs);
+  const Measure measure = measure_of(runs);
+  const auto best = ranking(runs, measure);
   if (best.empty()) return "None of the runs was evaluated on a validation part, so none is the best.";
-  const auto loss = [&](std::size_t place) { return runs[best[place]].record.best()->loss; };
-  std::string out = fmt::format("{} has the lowest validation loss, {:.4f}", letter(best[0]), loss(0));
-  if (best.size() > 1) out += fmt::format("; next is {} with {:.4f}", letter(best[1]), loss(1));
-  out += ".";
+  const auto value = [&](std::size_t place) { return measure.of(runs[best[place]].record); };
+  std::string out = fmt::format("{} has {}, {:.4f}", letter(best[0]), measure.name, value(0));
+  if (best.size() > 1) out += fmt::format("; next is {} with {:.4f}", letter(best[1]), value(1));
+  out += same_tokens(runs) ? "." : ". Their tokenizers differ, so losses, which are of tokens, do not compare.";
   if (best.size() < runs.size()) out += fmt::format(" {} of the runs were not evaluated.", runs.size() - best.size());
   return out;
 }

@@ -132,6 +132,16 @@ BOOST_AUTO_TEST_CASE(runs_over_each_other_have_their_own_colour_and_dashes) {
   BOOST_CHECK(!holds(text.substr(0, text.find("<details>")), "optimizer.beta1"));  // the same in all
 }
 
+BOOST_AUTO_TEST_CASE(runs_of_other_tokenizers_are_compared_by_bits_per_byte) {
+  const TinyRun& s = shop();
+  const Outcome other =
+      s.tradewind({"train", "tiny.toml", "--set", "run.directory=bytes", "--set", "data.tokenizer=byte", "--fresh"});
+  BOOST_REQUIRE_MESSAGE(other.code == 0, other);
+  const std::string text = page(s, {"run", "bytes", "--no-samples"});
+  require_parts(text, {"has the fewest bits per byte", "Their tokenizers differ"});
+  BOOST_CHECK(!holds(text, "the lowest validation loss"));
+}
+
 BOOST_AUTO_TEST_CASE(markup_in_paths_and_prompts_stays_text) {
   const TinyRun& s = shop();
   const std::string name = "<script>alert('1')</script>&\"";  // a slash: a folder in a folder
