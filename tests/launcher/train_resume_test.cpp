@@ -103,7 +103,7 @@ Result result_of(const fs::path& run) {
   out.state.erase("seconds");
   out.metrics = lines_of(run / "metrics.jsonl");
   for (auto& line : out.metrics)
-    for (const char* timing : {"seconds", "tokens_per_second", "memory_bytes"}) line.erase(timing);
+    for (const char* timing : {"seconds", "tokens_per_second", "mfu", "memory_bytes"}) line.erase(timing);
   return out;
 }
 
