@@ -21,9 +21,11 @@
 //   copy_async(shared, global, valid)                       16 bytes that arrive later; !valid: zeros, global is not read
 //   copy_async_commit() copy_async_wait<n>()                closes a group; waits for all groups but the last n (own thread's)
 //   load_matrices(r, row) load_matrices_transposed(r, row)  ldmatrix: 1, 2 or 4 8 x 8 matrices of 16 bits, rows from lanes 8 i
-//   .. mma_bfloat16(d, a, b)  d += a b, m16n8k16               fragments as in the PTX manual mma_tf32(d, a, b)      d += a b,
-//   m16n8k8                the low 13 bits of a and b are not looked at exp2_approximate log2_approximate 2 units in the last
-//   place to_float to_bfloat16 pack_bfloat16 float_bits from_bits conversions, round to nearest even
+//                                                           to 8 i + 7
+//   mma_bfloat16(d, a, b)                                   d += a b, m16n8k16; fragments as in the PTX manual
+//   mma_tf32(d, a, b)                                       d += a b, m16n8k8; the low 13 bits of a and b are not looked at
+//   exp2_approximate log2_approximate                       2 units in the last place
+//   to_float to_bfloat16 pack_bfloat16 float_bits from_bits conversions, round to nearest even
 #pragma once
 
 #include "kernels/cuda/device/types.cuh"
