@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -15,65 +16,67 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-/// Lines of a file or of standard input, read by a thread of their own so that sequences go on growing while nobody writes.
+/// Lines of a file or of standard input, read by a thread of their own so that sequences go on growing while nobody writes. The
+/// thread may wait in a read of standard input that nobody can call back, so it is let go, and shares what it uses.
 class Lines {
  public:
-  explicit Lines(const std::string& from) {
+  explicit Lines(const std::string& from) : queue_(std::make_shared<Queue>()) {
     if (from != "-") {
-      file_.open(from, std::ios::binary);
-      if (!file_) throw DataError("cannot read " + from + "; --prompts takes a file of JSON lines, or - for standard input");
+      queue_->file.open(from, std::ios::binary);
+      if (!queue_->file)
+        throw DataError("cannot read " + from + "; --prompts takes a file of JSON lines, or - for standard input");
     }
-    thread_ = std::thread([this] { read(file_.is_open() ? static_cast<std::istream&>(file_) : std::cin); });
+    std::thread([queue = queue_] { read(*queue); }).detach();
   }
   ~Lines() {
     {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
+      const std::lock_guard lock(queue_->mutex);
+      queue_->stop = true;
     }
-    changed_.notify_all();
-    // A thread that waits in a read of standard input cannot be called back; the process is about to end.
-    if (ended_ || file_.is_open())
-      thread_.join();
-    else
-      thread_.detach();
+    queue_->changed.notify_all();
   }
   Lines(const Lines&) = delete;
   Lines& operator=(const Lines&) = delete;
 
   /// The next line. Nothing: there is none now (or, with `wait`, there will be none).
   std::optional<std::string> take(bool wait) {
-    std::unique_lock lock(mutex_);
-    if (wait) changed_.wait(lock, [this] { return ended_ || !lines_.empty(); });
-    if (lines_.empty()) return {};
-    std::string line = std::move(lines_.front());
-    lines_.pop_front();
-    changed_.notify_all();
+    Queue& queue = *queue_;
+    std::unique_lock lock(queue.mutex);
+    if (wait) queue.changed.wait(lock, [&] { return queue.ended || !queue.lines.empty(); });
+    if (queue.lines.empty()) return {};
+    std::string line = std::move(queue.lines.front());
+    queue.lines.pop_front();
+    queue.changed.notify_all();
     return line;
   }
 
  private:
   static constexpr std::size_t kAhead = 1024;
 
-  void read(std::istream& in) {
+  struct Queue {
+    std::ifstream file;  // closed: standard input
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::deque<std::string> lines;
+    bool stop = false, ended = false;
+  };
+
+  static void read(Queue& queue) {
+    std::istream& in = queue.file.is_open() ? static_cast<std::istream&>(queue.file) : std::cin;
     std::string line;
     while (std::getline(in, line)) {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return stop_ || lines_.size() < kAhead; });
-      if (stop_) break;
-      lines_.push_back(std::move(line));
-      changed_.notify_all();
+      std::unique_lock lock(queue.mutex);
+      queue.changed.wait(lock, [&] { return queue.stop || queue.lines.size() < kAhead; });
+      if (queue.stop) break;
+      queue.lines.push_back(std::move(line));
+      queue.changed.notify_all();
     }
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-    changed_.notify_all();
+    const std::lock_guard lock(queue.mutex);
+    queue.ended = true;
+    queue.changed.notify_all();
   }
 
-  std::ifstream file_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::string> lines_;
-  bool stop_ = false, ended_ = false;
-  std::thread thread_;
+  std::shared_ptr<Queue> queue_;
 };
 
 /// A number of a line within its limits, or what the command line says.
