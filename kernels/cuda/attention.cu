@@ -27,14 +27,13 @@
 #include "kernels/cuda/attention.h"
 
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <type_traits>
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cuda/attention_backward.cuh"
 #include "kernels/cuda/attention_forward.cuh"
-#include "kernels/cuda/device/stream.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
 
 namespace tradewind::kernels::detail {
 namespace {
@@ -50,11 +49,8 @@ struct Tiles {
   static constexpr int kKeyCols = kNarrow && kD <= 64 ? 64 : 32;
 };
 
-bool aligned(const AttentionShape& s, std::size_t element, std::initializer_list<const void*> pointers) {
-  const auto whole = [&](std::int64_t elements) { return elements * static_cast<std::int64_t>(element) % 16 == 0; };
-  for (const void* p : pointers)
-    if (reinterpret_cast<std::uintptr_t>(p) % 16 != 0) return false;
-  return whole(s.D) && whole(s.q_stride) && whole(s.k_stride) && whole(s.v_stride) && whole(s.out_stride);
+bool aligned(const AttentionShape& s, DType dtype, std::initializer_list<const void*> pointers) {
+  return vectors_fit(pointers, {s.D, s.q_stride, s.k_stride, s.v_stride, s.out_stride}, dtype);
 }
 
 AttentionView view_of(const AttentionShape& s, const AttentionOptions& o, const Launch& launch, bool is_aligned) {
@@ -73,13 +69,6 @@ AttentionView view_of(const AttentionShape& s, const AttentionOptions& o, const 
   a.max_q = static_cast<int>(s.max_q), a.max_k = static_cast<int>(s.max_k);
   a.causal = o.causal ? 1 : 0, a.aligned = is_aligned ? 1 : 0;
   return a;
-}
-
-/// A grid of one dimension; the kernels take it apart.
-Index3 grid_of(const char* op, std::int64_t blocks) {
-  if (blocks > std::numeric_limits<std::int32_t>::max())
-    throw DeviceError(std::string(op) + ": " + std::to_string(blocks) + " blocks are more than a grid has; lower train.batch");
-  return {static_cast<unsigned>(blocks)};
 }
 
 std::int64_t tiles_of(std::int64_t rows, int tile) { return (rows + tile - 1) / tile; }
@@ -106,13 +95,7 @@ void with_kernel(const char* op, const AttentionShape& s, const AttentionOptions
       throw DeviceError(std::string(op) + ": a head size of " + std::to_string(s.D) +
                         "; the CUDA kernels have up to 128: give the model more heads, or set device = \"cpu\"");
   };
-  if (o.dtype == DType::kBFloat16)
-    with_head_size(BFloat16{});
-  else if (o.dtype == DType::kFloat32)
-    with_head_size(float{});
-  else
-    throw DeviceError(std::string(op) + ": the CUDA kernels compute in bfloat16 and float32 and were given " +
-                      name_of(o.dtype));
+  with_element(op, o.dtype, with_head_size);
 }
 
 }  // namespace
@@ -120,7 +103,7 @@ void with_kernel(const char* op, const AttentionShape& s, const AttentionOptions
 void attention_forward_cuda(void* out, float* lse, const void* q, const void* k, const void* v, const AttentionShape& s,
                             const AttentionOptions& o, const Launch& launch_at) {
   if (s.B == 0 || s.max_q == 0) return;
-  const AttentionView a = view_of(s, o, launch_at, aligned(s, size_of(o.dtype), {out, q, k, v}));
+  const AttentionView a = view_of(s, o, launch_at, aligned(s, o.dtype, {out, q, k, v}));
   with_kernel("attention_forward", s, o, [&](auto element, auto d, auto dropout) {
     using T = decltype(element);
     using Tile = Tiles<T, d(), dropout()>;
@@ -136,7 +119,7 @@ void attention_backward_cuda(void* dq, void* dk, void* dv, float* dbias, const v
                              const Launch& launch_at) {
   if (s.B == 0) return;
   const char* op = "attention_backward";
-  const AttentionView a = view_of(s, o, launch_at, aligned(s, size_of(o.dtype), {dq, dk, dv, dout, out, q, k, v}));
+  const AttentionView a = view_of(s, o, launch_at, aligned(s, o.dtype, {dq, dk, dv, dout, out, q, k, v}));
   const ScratchArray<float> delta(launch_at, static_cast<std::size_t>(s.B * s.H * s.max_q));
   with_kernel(op, s, o, [&](auto element, auto d, auto dropout) {
     using T = decltype(element);

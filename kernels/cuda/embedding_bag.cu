@@ -29,13 +29,12 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <type_traits>
 
 #include "kernels/base/dispatch.h"
+#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/library.cuh"
-#include "kernels/cuda/device/stream.cuh"
 #include "kernels/cuda/embedding_bag_gradient.cuh"
 #include "kernels/cuda/embedding_bag_lookup.cuh"
 
@@ -43,18 +42,9 @@ namespace tradewind::kernels::detail {
 namespace {
 
 /// As many blocks of kThreads as `items` groups of `lanes` need.
-Index3 grid_of(const char* op, std::int64_t items, int lanes) {
-  const std::int64_t groups = kThreads / lanes, blocks = (items + groups - 1) / groups;
-  if (blocks > std::numeric_limits<std::int32_t>::max())
-    throw DeviceError(std::string(op) + ": " + std::to_string(blocks) + " blocks are more than a grid has; lower train.batch");
-  return {static_cast<unsigned>(std::max<std::int64_t>(blocks, 1))};
-}
-
-bool aligned(std::int64_t C, std::int64_t stride, DType dtype, std::initializer_list<const void*> pointers) {
-  const auto whole = [&](std::int64_t elements) { return elements * static_cast<std::int64_t>(size_of(dtype)) % 16 == 0; };
-  return whole(C) && whole(stride) && std::all_of(pointers.begin(), pointers.end(), [](const void* p) {
-           return reinterpret_cast<std::uintptr_t>(p) % 16 == 0;
-         });
+Index3 group_grid(const char* op, std::int64_t items, int lanes) {
+  const std::int64_t groups = kThreads / lanes;
+  return grid_of(op, (items + groups - 1) / groups);
 }
 
 /// Calls f(RowShape{}) with the shape for rows of C channels.
@@ -76,12 +66,7 @@ void with_row(const char* op, DType dtype, std::int64_t C, bool is_aligned, cons
     if (vectors <= 128) return f(RowShape<T, 32, 4, true>{});
     f(RowShape<T, 32, kMost, true>{});
   };
-  if (dtype == DType::kBFloat16)
-    with_type(BFloat16{});
-  else if (dtype == DType::kFloat32)
-    with_type(float{});
-  else
-    throw DeviceError(std::string(op) + ": the CUDA kernels compute in bfloat16 and float32 and were given " + name_of(dtype));
+  with_element(op, dtype, with_type);
 }
 
 BagView view_of(const BagShape& s, const BagOptions& o) {
@@ -116,8 +101,8 @@ class Sorting {
         counts_(at, 2),
         own_rows_(at, rows == nullptr ? size(s.N) : 0) {
     const BagView v = view_of(s, o);
-    launch(bag_keys_kernel, grid_of(op, s.T * s.B, 8), Index3{kThreads}, 0, at.stream, keys_.get(), terms_.get(), bags_.get(),
-           v);
+    launch(bag_keys_kernel, group_grid(op, s.T * s.B, 8), Index3{kThreads}, 0, at.stream, keys_.get(), terms_.get(),
+           bags_.get(), v);
     sort_pairs(sorted_keys_.get(), sorted_terms_.get(), keys_.get(), terms_.get(), s.N,
                static_cast<int>(std::bit_width(static_cast<std::uint64_t>(s.V))), at);
     terms.keys = sorted_keys_.get(), terms.terms = sorted_terms_.get(), terms.bags = bags_.get();
@@ -125,7 +110,7 @@ class Sorting {
     terms.starts = starts_.get(), terms.chunks = chunks_.get(), terms.counts = counts_.get();
     terms.rows = rows == nullptr ? own_rows_.get() : rows;
     terms.N = v.N, terms.V = static_cast<std::uint32_t>(v.V);
-    const Index3 grid = grid_of(op, s.N, 1), threads{kThreads};
+    const Index3 grid = group_grid(op, s.N, 1), threads{kThreads};
     launch(bag_row_flags_kernel, grid, threads, 0, at.stream, terms);
     inclusive_sum(row_of_.get(), flags_.get(), s.N, at);
     launch(bag_rows_kernel, grid, threads, 0, at.stream, terms);
@@ -150,12 +135,12 @@ void sum_rows(const char* op, const RowSink& sink, const void* dout, const std::
   // A multiple of 16 bytes where rows are.
   const ScratchArray<float> partial(at, static_cast<std::size_t>(partial_slots(s.N) * s.C));
   const std::int64_t most_chunks = std::min(s.N, std::min(s.N, s.V) + s.N / kBagChunk);
-  const bool is_aligned = aligned(s.C, s.stride, o.dtype, {dout, argmax, sink.values, sink.table});
+  const bool is_aligned = vectors_fit({dout, argmax, sink.values, sink.table}, {s.C, s.stride}, o.dtype);
   with_row(op, o.dtype, s.C, is_aligned, [&](auto shape) {
     using S = decltype(shape);
     using T = typename S::T;
     const auto sum = [&](auto kernel) {
-      launch(kernel, grid_of(op, most_chunks, S::kLanes), Index3{kThreads}, 0, at.stream, sink, partial.get(),
+      launch(kernel, group_grid(op, most_chunks, S::kLanes), Index3{kThreads}, 0, at.stream, sink, partial.get(),
              static_cast<const T*>(dout), argmax, terms, v);
     };
     if (o.mode == BagMode::kMax)
@@ -163,17 +148,17 @@ void sum_rows(const char* op, const RowSink& sink, const void* dout, const std::
     else
       sum(bag_sum_kernel<S, false>);
     if (s.N > kBagChunk)
-      launch(bag_add_chunks_kernel<S>, grid_of(op, (s.N + kBagChunk - 1) / kBagChunk, S::kLanes), Index3{kThreads}, 0,
+      launch(bag_add_chunks_kernel<S>, group_grid(op, (s.N + kBagChunk - 1) / kBagChunk, S::kLanes), Index3{kThreads}, 0,
              at.stream, sink, partial.get(), terms, v.C);
   });
 }
 
 void write_weight_gradients(const char* op, float* dweights, const void* dout, const void* table, const BagShape& s,
                             const BagOptions& o, Write write, const Launch& at) {
-  with_row(op, o.dtype, s.C, aligned(s.C, s.stride, o.dtype, {dout, table}), [&](auto shape) {
+  with_row(op, o.dtype, s.C, vectors_fit({dout, table}, {s.C, s.stride}, o.dtype), [&](auto shape) {
     using S = decltype(shape);
     using T = typename S::T;
-    launch(bag_weight_gradient_kernel<S>, grid_of(op, s.T * s.B, S::kLanes), Index3{kThreads}, 0, at.stream, dweights,
+    launch(bag_weight_gradient_kernel<S>, group_grid(op, s.T * s.B, S::kLanes), Index3{kThreads}, 0, at.stream, dweights,
            static_cast<const T*>(dout), static_cast<const T*>(table), view_of(s, o), write == Write::kAccumulate ? 1 : 0);
   });
 }
@@ -194,11 +179,11 @@ void embedding_bag_forward_cuda(void* out, std::int32_t* argmax, const void* tab
                                 const Launch& at) {
   constexpr const char* kOp = "embedding_bag_forward";
   if (s.T * s.B == 0) return;
-  with_row(kOp, o.dtype, s.C, aligned(s.C, s.stride, o.dtype, {out, argmax, table}), [&](auto shape) {
+  with_row(kOp, o.dtype, s.C, vectors_fit({out, argmax, table}, {s.C, s.stride}, o.dtype), [&](auto shape) {
     using S = decltype(shape);
     using T = typename S::T;
     const auto run = [&](auto kernel) {
-      launch(kernel, grid_of(kOp, s.T * s.B, S::kLanes), Index3{kThreads}, 0, at.stream, static_cast<T*>(out), argmax,
+      launch(kernel, group_grid(kOp, s.T * s.B, S::kLanes), Index3{kThreads}, 0, at.stream, static_cast<T*>(out), argmax,
              static_cast<const T*>(table), view_of(s, o));
     };
     if (o.mode == BagMode::kMax)
@@ -215,7 +200,7 @@ void embedding_bag_backward_cuda(const BagGradient& gradient, float* dweights, c
   if (s.N == 0) return fill_bytes(gradient.begins, 0, static_cast<std::size_t>(s.T + 1) * sizeof(std::int64_t), at.stream);
   if (dweights != nullptr) write_weight_gradients(kOp, dweights, dout, table, s, o, write_dweights, at);
   const Sorting sorting(kOp, gradient.rows, s, o, at);
-  launch(bag_begins_kernel, grid_of(kOp, s.T + 1, 1), Index3{kThreads}, 0, at.stream, gradient.begins, sorting.terms,
+  launch(bag_begins_kernel, group_grid(kOp, s.T + 1, 1), Index3{kThreads}, 0, at.stream, gradient.begins, sorting.terms,
          s.row_offsets, static_cast<int>(s.T));
   const RowSink sink{
       .values = gradient.values, .table = nullptr, .moment = nullptr, .step = nullptr, .epsilon = 0, .rate = 0, .adagrad = 0};
@@ -237,9 +222,9 @@ void row_update_cuda(void* table, float* moment, const std::int32_t* rows, const
                      const Launch& at) {
   constexpr const char* kOp = "row_update";
   if (capacity == 0) return;
-  with_row(kOp, dtype, C, aligned(C, 0, dtype, {table, values}), [&](auto shape) {
+  with_row(kOp, dtype, C, vectors_fit({table, values}, {C}, dtype), [&](auto shape) {
     using S = decltype(shape);
-    launch(row_update_kernel<S>, grid_of(kOp, std::min(capacity, V), S::kLanes), Index3{kThreads}, 0, at.stream,
+    launch(row_update_kernel<S>, group_grid(kOp, std::min(capacity, V), S::kLanes), Index3{kThreads}, 0, at.stream,
            sink_of(table, moment, update, at), rows, values, count, V, static_cast<int>(C));
   });
 }

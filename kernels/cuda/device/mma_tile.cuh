@@ -11,7 +11,7 @@
 // ldmatrix, and the float loads of product_nn, fall into different banks.
 #pragma once
 
-#include "kernels/cuda/device/simt.cuh"
+#include "kernels/cuda/device/vector.cuh"
 
 namespace tradewind::kernels::detail {
 
@@ -154,8 +154,6 @@ TRADEWIND_DEVICE void product_nn(float (&acc)[kM][kD / 8][4], const float (&p)[k
   }
 }
 
-TRADEWIND_DEVICE void store_one(float* p, float x) { store(p, x); }
-TRADEWIND_DEVICE void store_one(BFloat16* p, float x) { store(p, to_bfloat16(x)); }
 /// p is a multiple of two elements.
 TRADEWIND_DEVICE void store_pair(float* p, float x, float y) {
   store(reinterpret_cast<std::uint64_t*>(p), float_bits(x) | std::uint64_t{float_bits(y)} << 32);
