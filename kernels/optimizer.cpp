@@ -2,6 +2,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/optimizer.h"
+#include "kernels/cuda/optimizer.h"
 
 namespace tradewind::kernels {
 namespace {
@@ -23,7 +24,12 @@ void adam_update(float* parameter, float* m, float* v, const float* gradient, co
   if (segment_count == 0) return;
   require(parameter != nullptr && m != nullptr && v != nullptr && gradient != nullptr, kOp,
           "parameter, m, v and gradient must be given");
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(kOp);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::adam_update_cuda(parameter, m, v, gradient, segments, segment_count, options, launch);
+    else
+      throw_no_cuda(kOp);
+  }
   require(launch.step->step >= 1, kOp, "steps count from 1");
   check_segments(kOp, segments, segment_count);
   cpu::adam_update(parameter, m, v, gradient, segments, segment_count, options, launch);
@@ -37,7 +43,12 @@ void sgd_update(float* parameter, float* momentum, const float* gradient, const 
   if (segment_count == 0) return;
   require(parameter != nullptr && gradient != nullptr, kOp, "parameter and gradient must be given");
   require(options.momentum == 0.0F || momentum != nullptr, kOp, "momentum needs its buffer");
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(kOp);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::sgd_update_cuda(parameter, momentum, gradient, segments, segment_count, options, launch);
+    else
+      throw_no_cuda(kOp);
+  }
   require(launch.step->step >= 1, kOp, "steps count from 1");
   check_segments(kOp, segments, segment_count);
   cpu::sgd_update(parameter, momentum, gradient, segments, segment_count, options, launch);
@@ -45,7 +56,12 @@ void sgd_update(float* parameter, float* momentum, const float* gradient, const 
 
 void squared_norm(double* sum, const float* x, std::int64_t count, const Launch& launch) {
   require(sum != nullptr && count >= 0 && (count == 0 || x != nullptr), "squared_norm", "sum and x must be given");
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda("squared_norm");
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::squared_norm_cuda(sum, x, count, launch);
+    else
+      throw_no_cuda("squared_norm");
+  }
   cpu::squared_norm(sum, x, count, launch);
 }
 

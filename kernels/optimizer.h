@@ -11,7 +11,9 @@
 //   sgd    g += decay p; b = momentum b + (1 - dampening) g (first step: b = g); p -= rate (nesterov ? g + momentum b : b)
 //          as torch.optim.SGD; momentum 0: no buffer (null)                Sutskever et al. 2013
 //
-// Bound by memory: adam reads 16 and writes 12 bytes a parameter. Needs launch.step.
+// The updated parameters can go out a second time in bfloat16 (options.copy), which is what products on a device read.
+// Bound by memory: adam reads 16 and writes 12 bytes a parameter, and 2 for the copy. Needs launch.step. Element by element:
+// the bits do not depend on threads, segments or the launch.
 #pragma once
 
 #include <cstdint>
@@ -29,12 +31,16 @@ struct Segment {
 
 struct AdamOptions {
   float beta1 = 0.9F, beta2 = 0.999F, epsilon = 1e-8F;
-  bool decoupled = true;  // AdamW
+  bool decoupled = true;      // AdamW
+  void* copy = nullptr;       // bfloat16, or null; shares the indices of `parameter`, written where segments are
+  std::int64_t elements = 0;  // in all segments, where the caller knows: a GPU gets a grid of that size; 0: a large one
 };
 
 struct SgdOptions {
   float momentum = 0.0F, dampening = 0.0F;
   bool nesterov = false;
+  void* copy = nullptr;       // as AdamOptions
+  std::int64_t elements = 0;  // as AdamOptions
 };
 
 void adam_update(float* parameter, float* m, float* v, const float* gradient, const Segment* segments,
@@ -43,7 +49,8 @@ void adam_update(float* parameter, float* m, float* v, const float* gradient, co
 void sgd_update(float* parameter, float* momentum, const float* gradient, const Segment* segments, std::int64_t segment_count,
                 const SgdOptions& options, const Launch& launch);
 
-/// *sum (=) sum of squares of x [count], in float64, summed in fixed blocks: the same bits for any number of threads.
+/// *sum (=) sum of squares of x [count], in float64, summed in fixed blocks: the same bits for any number of threads. On a GPU
+/// sum is device memory and the blocks are others, so the last bits differ from the CPU's.
 /// NaN or infinity in x comes out as a sum that is not finite.
 void squared_norm(double* sum, const float* x, std::int64_t count, const Launch& launch);
 

@@ -175,6 +175,9 @@ double norm_block(const float* x, std::size_t count) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include <algorithm>
+
+#include "kernels/base/bfloat16.h"
 #include "kernels/base/parallel.h"
 #include "kernels/cpu/memory.h"
 
@@ -184,6 +187,19 @@ HWY_EXPORT(sgd_part);
 HWY_EXPORT(norm_block);
 
 namespace {
+
+// The bfloat16 copy of what a part updated.
+void copy_part(void* copy, const float* parameter, const Part& part) {
+  if (copy == nullptr) return;
+  std::int64_t position = 0;
+  for (std::int64_t i = 0; i < part.segment_count && position < part.end; ++i) {
+    const Segment& s = part.segments[i];
+    const std::int64_t offset = s.begin - position, next = position + (s.end - s.begin);
+    for (std::int64_t k = std::max(part.begin, position); k < std::min(part.end, next); ++k)
+      static_cast<std::uint16_t*>(copy)[k + offset] = bfloat16_bits(parameter[k + offset]);
+    position = next;
+  }
+}
 
 std::int64_t total_of(const Segment* segments, std::int64_t count) {
   std::int64_t total = 0;
@@ -207,8 +223,9 @@ void adam_update(float* parameter, float* m, float* v, const float* gradient, co
                             .root_correction2 = static_cast<float>(1 / std::sqrt(1 - std::pow(b2, t))),
                             .decoupled = options.decoupled};
   parallel_pieces(total_of(segments, segment_count), kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
-    HWY_DYNAMIC_DISPATCH(adam_part)
-    (parameter, m, v, gradient, Part{segments, segment_count, begin, end}, scalars);
+    const Part part{segments, segment_count, begin, end};
+    HWY_DYNAMIC_DISPATCH(adam_part)(parameter, m, v, gradient, part, scalars);
+    copy_part(options.copy, parameter, part);
   });
 }
 
@@ -221,8 +238,9 @@ void sgd_update(float* parameter, float* momentum, const float* gradient, const 
                            .nesterov = options.nesterov,
                            .first = launch.step->step == 1};
   parallel_pieces(total_of(segments, segment_count), kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
-    HWY_DYNAMIC_DISPATCH(sgd_part)
-    (parameter, momentum, gradient, Part{segments, segment_count, begin, end}, scalars);
+    const Part part{segments, segment_count, begin, end};
+    HWY_DYNAMIC_DISPATCH(sgd_part)(parameter, momentum, gradient, part, scalars);
+    copy_part(options.copy, parameter, part);
   });
 }
 

@@ -18,7 +18,9 @@ namespace tradewind::tests {
 
 class PlacedArrays {
  public:
-  PlacedArrays(Place* place, kernels::DType dtype) : place_(place), half_(dtype == kernels::DType::kBFloat16) {}
+  /// skip: elements in front of each array on a device, so that it does not begin at a multiple of 16 bytes.
+  PlacedArrays(Place* place, kernels::DType dtype, std::size_t skip = 0)
+      : place_(place), half_(dtype == kernels::DType::kBFloat16), skip_(skip) {}
   ~PlacedArrays() {
     for (void* p : owned_) place_->drop(p);
   }
@@ -70,8 +72,14 @@ class PlacedArrays {
   template <class T>
   const T* put(const T* host, std::size_t count) {
     if (place_ == nullptr) return host;
-    owned_.push_back(place_->put(host, count * sizeof(T)));
-    return static_cast<const T*>(owned_.back());
+    if (skip_ == 0 || count == 1) {
+      owned_.push_back(place_->put(host, count * sizeof(T)));
+      return static_cast<const T*>(owned_.back());
+    }
+    std::vector<T> with(skip_);
+    with.insert(with.end(), host, host + count);
+    owned_.push_back(place_->put(with.data(), with.size() * sizeof(T)));
+    return static_cast<const T*>(owned_.back()) + skip_;
   }
   void get_elements(std::vector<float>& x, const void* p) const {
     if (!half_) return place_->get(x.data(), p, x.size() * sizeof(float));
@@ -82,6 +90,7 @@ class PlacedArrays {
 
   Place* place_;
   bool half_;
+  std::size_t skip_;
   std::vector<void*> owned_{};
   std::vector<std::function<void()>> fetches_{};
 };

@@ -1,0 +1,2 @@
+// convert.cu for the executor.
+#include "kernels/cuda/convert.cu"

@@ -1,0 +1,2 @@
+// optimizer.cu for the executor.
+#include "kernels/cuda/optimizer.cu"

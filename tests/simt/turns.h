@@ -1,0 +1,40 @@
+// Running cases on the executor: each on machines of its own, seed and schedule going round.
+#pragma once
+
+#include <boost/test/unit_test.hpp>
+#include <cstdint>
+#include <string>
+
+#include "tests/simt/machine.h"
+#include "tests/simt/place.h"
+
+namespace tradewind::tests {
+
+class Turns {
+ public:
+  /// body(place) once, in a stream of its own, with the next seed and the other schedule. A fault fails the test.
+  template <class Body>
+  void next(const std::string& what, const Body& body) {
+    ++turn_;
+    const simt::Machine machine({.seed = turn_,
+                                 .schedule = turn_ % 2 == 0 ? simt::Schedule::kRandom : simt::Schedule::kWarpAhead,
+                                 .memory = std::size_t{1} << 26});
+    SimtPlace place(kernels::stream_create());
+    try {
+      body(place);
+    } catch (const simt::Fault& fault) {
+      BOOST_ERROR(what << ": " << fault.what());
+    }
+  }
+  /// Under both schedules.
+  template <class Body>
+  void both(const std::string& what, const Body& body) {
+    next(what, body);
+    next(what, body);
+  }
+
+ private:
+  std::uint64_t turn_ = 0;
+};
+
+}  // namespace tradewind::tests
