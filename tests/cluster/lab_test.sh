@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Three hosts, two ranks on each: a host that is cut off or loses its power, a rank that is stopped or killed, under mpirun over ssh
-# (cluster/mpirun/hosts) and under srun. The run ends by itself, names rank, host and collective, gives the exit code 5, and its
-# last checkpoint is good. A rank that fails by itself, for want of memory (5), of a file (3) or of room on its disk (4), is named, and
-# its exit code is the job's.
+# (cluster/mpirun/hosts), in a job of Slurm (cluster/slurm/run) and under plain srun. The run ends by itself, names rank, host and
+# collective, gives the exit code 5, and its last checkpoint is good. A rank that fails by itself, for want of memory (5), of a file (3)
+# or of room on its disk (4), is named, and its exit code is the job's. A job near its time limit (cluster/slurm/train.sbatch) saves,
+# queues again and goes on; one that is cancelled saves and does not queue again.
 #
 #   tests/cluster/lab_test.sh            four cases, a minute: what tests/run runs
-#   tests/cluster/lab_test.sh all        every launcher with every event, eight minutes
+#   tests/cluster/lab_test.sh all        every launcher with every event, a quarter of an hour
 #   tests/cluster/lab_test.sh LAUNCHER EVENT TARGET
-#       one: hosts|srun  cut|power|stop|kill|memory|missing|full  node3 (cut, power, missing) or a rank
+#       one: hosts|slurm|srun  cut|power|stop|kill|memory|missing|full  node3 (cut, power, missing) or a rank; or: slurm limit
 #   HEARTBEAT=10 tests/cluster/lab_test.sh ...         cluster.heartbeat_seconds (3 where it is not said)
 #
 # Needs root and a cluster of three hosts on this machine, made by the scripts up, on, cut, heal, kill-node, boot and down in
@@ -87,6 +88,7 @@ launch() {
   case $launcher in
     hosts) command=(env "TRADEWIND=$work/rank.sh" "$source_dir/cluster/mpirun/hosts" --hostfile "$LAB_STATE/hostfile" --interface eth0
       --oversubscribe -t 1 "${program[@]}") ;;
+    slurm) command=(env "TRADEWIND=$work/rank.sh" salloc --quiet -N3 --ntasks-per-node=2 "$source_dir/cluster/slurm/run" "${program[@]}") ;;
     srun) command=(srun -N3 --ntasks-per-node=2 "$work/rank.sh" "${program[@]}") ;;
   esac
 }
@@ -199,19 +201,53 @@ check() { # LAUNCHER EVENT TARGET
   [[ $launcher == hosts ]] || slurm_again
 }
 
+# until_true SECONDS COMMAND...: waits for it.
+until_true() {
+  local end=$((SECONDS + $1))
+  shift
+  while ! "$@"; do
+    [[ $SECONDS -lt $end ]] || return 1
+    sleep 0.2
+  done
+}
+
+state_is() { [[ $("$lab/on" node1 squeue --noheader --job "$1" --format %T 2>/dev/null) == "$2" ]]; }
+steps_of() { wc -l <"$1/metrics.jsonl" 2>/dev/null || echo 0; }
+grows_past() { [[ $(steps_of "$1") -gt $2 ]]; }
+
+# A job that reaches its time limit, goes on when its turn comes again, and is cancelled.
+limit() {
+  local run=$work/run-limit wrong='' job before saved
+  job=$("$lab/on" node1 env "TRADEWIND=$work/rank.sh" sbatch --parsable -N3 --ntasks-per-node=2 --cpus-per-task=1 --time=1 --signal=B:USR1@40 \
+    --output="$run.out" "$source_dir/cluster/slurm/train.sbatch" train "$work/run.toml" --set "run.directory=$run")
+  until_true 60 grep -qs 'the job queues again' "$run.out" || wrong+=" it does not queue again near its limit;"
+  before=$(steps_of "$run")
+  until_true 90 grows_past "$run" "$before" || wrong+=" it does not go on from step $before;"
+  "$lab/on" node1 scancel "$job"
+  until_true 30 state_is "$job" '' || wrong+=" it does not end when it is told to;"
+  sleep 15 # longer than a job waits to be queued again
+  state_is "$job" '' || wrong+=" it queues again although it was cancelled;"
+  [[ -n $(ranks) ]] && wrong+=" ranks are left: $(ranks | xargs);"
+  "$binary" verify "$run" >"$run.verify" 2>&1 || wrong+=" its checkpoint does not load: $(tail -n 1 "$run.verify");"
+  saved=$(find "$run/checkpoints" -maxdepth 1 -name 'step-*' | sed 's/.*step-0*//' | sort -n | tail -n 1)
+  [[ $saved -eq $(steps_of "$run") ]] || wrong+=" cancelled after step $(steps_of "$run") it saved step $saved;"
+  echo "== slurm, limit: stopped after $before steps, $(steps_of "$run") when it was cancelled, step $saved saved"
+  judge "$run" "$wrong"
+}
+
 case_of() { # LAUNCHER EVENT TARGET
-  case $2 in memory | missing | full) fails "$@" ;; *) check "$@" ;; esac
+  case $2 in limit) limit ;; memory | missing | full) fails "$@" ;; *) check "$@" ;; esac
 }
 
 case ${1:-} in
   '')
     check hosts cut node3
-    check srun cut node3
+    check slurm cut node3
     check srun stop 0
-    fails srun missing node3
+    fails slurm missing node3
     ;;
   all)
-    for launcher in hosts srun; do
+    for launcher in hosts slurm srun; do
       check $launcher cut node3
       check $launcher cut node1
       check $launcher power node2
@@ -222,8 +258,9 @@ case ${1:-} in
       fails $launcher missing node3
       fails $launcher full 3
     done
+    limit
     ;;
-  *) case_of "$1" "$2" "$3" ;;
+  *) case_of "$1" "$2" "${3:-}" ;;
 esac
 [[ $failures -eq 0 ]] && echo "all cases pass"
 exit $((failures > 0))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cluster/mpirun/one-host and hosts: the command that they make of what they are given.
+# cluster/mpirun/one-host, cluster/mpirun/hosts and cluster/slurm/run: the command that they make of what they are given.
 set -uo pipefail
 cd "${TRADEWIND_SOURCE:-$(dirname "${BASH_SOURCE[0]}")/../..}" || exit 1
 work=$(mktemp -d)
@@ -44,6 +44,24 @@ expect 0 '--mca btl_tcp_if_include eth7 --mca oob_tcp_if_include eth7' $many --h
 expect 0 '--mca oob_tcp_keepalive_time 10' $many --hostfile "$work/hosts" --dry-run train x.toml
 : >"$work/empty"
 expect 2 'names no host' $many --hostfile "$work/empty" train x.toml
+
+unset "${!SLURM_@}"
+run=cluster/slurm/run
+expect 2 'what shall it run' $run
+expect 2 'no option --bogus' $run --bogus train x.toml
+expect 2 'there is no allocation here' $run train x.toml
+expect 0 'a rank for each of its tasks' $run --help
+export SLURM_JOB_ID=1
+expect 0 'srun --mpi=pmix --kill-on-bad-exit=0 /bin/true train x.toml --set a.b=c' $run --dry-run train x.toml --set a.b=c
+expect 0 '--cpus-per-task 6' env SLURM_CPUS_PER_TASK=6 $run --dry-run train x.toml
+expect 0 '--label' env SRUN_OPTIONS=--label $run --dry-run train x.toml
+
+# run_job: the code is the one that the ranks agreed on, and a launcher that stays behind is ended.
+mkdir "$work/bin"
+printf '#!/bin/bash\necho "Tradewind ends the job with exit code 5." >&2\n[[ -n ${STAYS:-} ]] && sleep 100\nexit 137\n' >"$work/bin/srun"
+chmod +x "$work/bin/srun"
+expect 5 'ends the job with exit code 5' env PATH="$work/bin:$PATH" $run train x.toml
+expect 5 'srun still waits for a host that does not answer' env STAYS=1 PATH="$work/bin:$PATH" $run train x.toml
 
 [[ $failed -eq 0 ]] && echo "the scripts make the commands that they should"
 exit $failed
