@@ -6,14 +6,16 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/embedding.h"
+#include "kernels/cuda/embedding.h"
 
 namespace tradewind::kernels {
 namespace {
 
 void require_embedding(const char* op, const void* output, const void* input, const std::int32_t* ids, std::int64_t N,
                        std::int64_t V, std::int64_t C) {
-  require(N >= 0 && C > 0, op, "N must be at least 0 and C at least 1");
-  require(V > 0 && V <= std::numeric_limits<std::int32_t>::max(), op, "V must be in [1, 2^31)");
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  require(N >= 0 && N <= kMost && C > 0 && C <= kMost, op, "N must be in [0, 2^31) and C in [1, 2^31)");
+  require(V > 0 && V <= kMost, op, "V must be in [1, 2^31)");
   require(output != nullptr, op, "the output must be given");
   require(N == 0 || (input != nullptr && ids != nullptr), op, "the input and ids must be given");
 }
@@ -30,18 +32,19 @@ void require_ids(const char* op, const std::int32_t* ids, std::int64_t N, std::i
                       " rows; was the data prepared with another vocabulary?");
 }
 
-void require_cpu(const char* op, DType dtype, const Launch& launch) {
-  require_float32_on_cpu(op, launch, dtype);
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(op);
-}
-
 }  // namespace
 
 void embedding_forward(void* y, const void* table, const std::int32_t* ids, std::int64_t N, std::int64_t V, std::int64_t C,
                        Write write, DType dtype, const Launch& launch) {
   if (N == 0) return;
   require_embedding("embedding_forward", y, table, ids, N, V, C);
-  require_cpu("embedding_forward", dtype, launch);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::embedding_forward_cuda(y, table, ids, N, V, C, write, dtype, launch);
+    else
+      throw_no_cuda("embedding_forward");
+  }
+  require_float32_on_cpu("embedding_forward", launch, dtype);
   require_ids("embedding_forward", ids, N, V);
   cpu::embedding_forward(static_cast<float*>(y), static_cast<const float*>(table), ids, N, V, C, write, launch);
 }
@@ -49,7 +52,13 @@ void embedding_forward(void* y, const void* table, const std::int32_t* ids, std:
 void embedding_backward_dense(float* dtable, const void* dy, const std::int32_t* ids, std::int64_t N, std::int64_t V,
                               std::int64_t C, Write write, DType dtype, const Launch& launch) {
   require_embedding("embedding_backward_dense", dtable, dy, ids, N, V, C);
-  require_cpu("embedding_backward_dense", dtype, launch);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::embedding_backward_dense_cuda(dtable, dy, ids, N, V, C, write, dtype, launch);
+    else
+      throw_no_cuda("embedding_backward_dense");
+  }
+  require_float32_on_cpu("embedding_backward_dense", launch, dtype);
   require_ids("embedding_backward_dense", ids, N, V);
   cpu::embedding_backward_dense(dtable, static_cast<const float*>(dy), ids, N, V, C, write, launch);
 }
@@ -59,7 +68,13 @@ std::int64_t embedding_backward_sparse(std::int32_t* rows, float* values, const 
   if (N == 0) return 0;
   require_embedding("embedding_backward_sparse", values, dy, ids, N, V, C);
   require(rows != nullptr, "embedding_backward_sparse", "rows must be given");
-  require_cpu("embedding_backward_sparse", dtype, launch);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::embedding_backward_sparse_cuda(rows, values, dy, ids, N, V, C, dtype, launch);
+    else
+      throw_no_cuda("embedding_backward_sparse");
+  }
+  require_float32_on_cpu("embedding_backward_sparse", launch, dtype);
   require_ids("embedding_backward_sparse", ids, N, V);
   return cpu::embedding_backward_sparse(rows, values, static_cast<const float*>(dy), ids, N, V, C, launch);
 }

@@ -27,46 +27,43 @@
 #include "kernels/cuda/embedding_bag.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
-#include <string>
-#include <type_traits>
 
-#include "kernels/base/dispatch.h"
-#include "kernels/cuda/device/elementwise.cuh"
-#include "kernels/cuda/device/library.cuh"
 #include "kernels/cuda/embedding_bag_gradient.cuh"
 #include "kernels/cuda/embedding_bag_lookup.cuh"
 
 namespace tradewind::kernels::detail {
 namespace {
 
-/// As many blocks of kThreads as `items` groups of `lanes` need.
-Index3 group_grid(const char* op, std::int64_t items, int lanes) {
-  const std::int64_t groups = kThreads / lanes;
-  return grid_of(op, (items + groups - 1) / groups);
+/// What the sort takes: keys[n], the row of id n in the stacked array, V for none; terms[n], n, or the bag itself where that is
+/// all that a term's gradient depends on (bags null); bags[n].
+TRADEWIND_KERNEL void bag_keys_kernel(std::uint32_t* keys, std::uint32_t* terms, std::uint32_t* bags, BagView v) {
+  constexpr int kLanes = 8;  // of a bag
+  const std::int64_t thread = static_cast<std::int64_t>(block_index().x) * kThreads + linear_thread(), index = thread / kLanes;
+  if (index >= static_cast<std::int64_t>(v.T) * v.B) return;
+  const Bag bag = bag_of(v, static_cast<std::int32_t>(index));
+  for (std::int64_t n = bag.begin + thread % kLanes; n < bag.end; n += kLanes) {
+    const std::int32_t id = id_of(v, bag, n);
+    store(keys + n, static_cast<std::uint32_t>(id < 0 ? v.V : bag.first_row + id));
+    store(terms + n, static_cast<std::uint32_t>(bags == nullptr ? index : n));
+    if (bags != nullptr) store(bags + n, static_cast<std::uint32_t>(index));
+  }
 }
 
-/// Calls f(RowShape{}) with the shape for rows of C channels.
-template <class F>
-void with_row(const char* op, DType dtype, std::int64_t C, bool is_aligned, const F& f) {
-  const auto with_type = [&](auto element) {
-    using T = decltype(element);
-    constexpr int kMost = sizeof(T) == 4 ? 8 : 4;  // vectors a lane for 1024 channels
-    const std::int64_t vectors = (C * static_cast<std::int64_t>(sizeof(T)) + 15) / 16;
-    if (C > 1024)
-      throw DeviceError(std::string(op) + ": rows of " + std::to_string(C) +
-                        " channels; the CUDA kernels have up to 1024: narrow the table, or set device = \"cpu\"");
-    if (!is_aligned) return f(RowShape<T, 32, kMost, false>{});
-    if (vectors <= 4) return f(RowShape<T, 4, 1, true>{});
-    if (vectors <= 8) return f(RowShape<T, 8, 1, true>{});
-    if (vectors <= 16) return f(RowShape<T, 16, 1, true>{});
-    if (vectors <= 32) return f(RowShape<T, 32, 1, true>{});
-    if (vectors <= 64) return f(RowShape<T, 32, 2, true>{});
-    if (vectors <= 128) return f(RowShape<T, 32, 4, true>{});
-    f(RowShape<T, 32, kMost, true>{});
-  };
-  with_element(op, dtype, with_type);
+/// begins[t] = how many of the rows that were looked up are before table t's.
+TRADEWIND_KERNEL void bag_begins_kernel(std::int64_t* begins, SortedTerms s, const std::int64_t* row_offsets, int T) {
+  const int t = term_of_thread();
+  if (t > T) return;
+  const std::int64_t row = load(row_offsets + t);
+  std::uint32_t low = 0, high = load(s.counts);
+  while (low < high) {
+    const std::uint32_t middle = (low + high) / 2;
+    if (load(s.rows + middle) < row)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  store(begins + t, static_cast<std::int64_t>(low));
 }
 
 BagView view_of(const BagShape& s, const BagOptions& o) {
@@ -84,48 +81,22 @@ BagView view_of(const BagShape& s, const BagOptions& o) {
           .mean = o.mode == BagMode::kMean ? 1 : 0};
 }
 
-/// Sorts the terms, finds rows and chunks. Its arrays live as long as it does.
-class Sorting {
+/// A batch's terms, sorted by row. Its arrays live as long as it does.
+class BagTerms {
  public:
-  Sorting(const char* op, std::int32_t* rows, const BagShape& s, const BagOptions& o, const Launch& at)
-      : keys_(at, size(s.N)),
-        terms_(at, size(s.N)),
-        bags_(at, o.mode == BagMode::kMax || o.weights != nullptr ? size(s.N) : 0),
-        sorted_keys_(at, size(s.N)),
-        sorted_terms_(at, size(s.N)),
-        flags_(at, size(s.N)),
-        row_of_(at, size(s.N)),
-        chunk_of_(at, size(s.N)),
-        starts_(at, size(s.N) + 1),
-        chunks_(at, size(s.N) + 1),
-        counts_(at, 2),
-        own_rows_(at, rows == nullptr ? size(s.N) : 0) {
-    const BagView v = view_of(s, o);
-    launch(bag_keys_kernel, group_grid(op, s.T * s.B, 8), Index3{kThreads}, 0, at.stream, keys_.get(), terms_.get(),
-           bags_.get(), v);
-    sort_pairs(sorted_keys_.get(), sorted_terms_.get(), keys_.get(), terms_.get(), s.N,
-               static_cast<int>(std::bit_width(static_cast<std::uint64_t>(s.V))), at);
-    terms.keys = sorted_keys_.get(), terms.terms = sorted_terms_.get(), terms.bags = bags_.get();
-    terms.flags = flags_.get(), terms.row_of = row_of_.get(), terms.chunk_of = chunk_of_.get();
-    terms.starts = starts_.get(), terms.chunks = chunks_.get(), terms.counts = counts_.get();
-    terms.rows = rows == nullptr ? own_rows_.get() : rows;
-    terms.N = v.N, terms.V = static_cast<std::uint32_t>(v.V);
-    const Index3 grid = group_grid(op, s.N, 1), threads{kThreads};
-    launch(bag_row_flags_kernel, grid, threads, 0, at.stream, terms);
-    inclusive_sum(row_of_.get(), flags_.get(), s.N, at);
-    launch(bag_rows_kernel, grid, threads, 0, at.stream, terms);
-    launch(bag_chunk_flags_kernel, grid, threads, 0, at.stream, terms);
-    inclusive_sum(chunk_of_.get(), flags_.get(), s.N, at);
-    launch(bag_chunks_kernel, grid, threads, 0, at.stream, terms);
+  BagTerms(const char* op, std::int32_t* rows, const BagShape& s, const BagOptions& o, const Launch& at)
+      : bags_(at, o.mode == BagMode::kMax || o.weights != nullptr ? static_cast<std::size_t>(s.N) : 0),
+        sorted_(op, rows, s.N, s.V, at, [&](std::uint32_t* keys, std::uint32_t* terms) {
+          launch(bag_keys_kernel, group_grid(op, s.T * s.B, 8), Index3{kThreads}, 0, at.stream, keys, terms, bags_.get(),
+                 view_of(s, o));
+        }) {
+    sorted_.terms.bags = bags_.get();
   }
-
-  SortedTerms terms{};
+  const SortedTerms& terms() const { return sorted_.terms; }
 
  private:
-  static std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-  ScratchArray<std::uint32_t> keys_, terms_, bags_, sorted_keys_, sorted_terms_, flags_, row_of_, chunk_of_, starts_, chunks_,
-      counts_;
-  ScratchArray<std::int32_t> own_rows_;
+  ScratchArray<std::uint32_t> bags_;
+  SortedRows sorted_;
 };
 
 /// Sums every row's terms into the sink.
@@ -164,13 +135,11 @@ void write_weight_gradients(const char* op, float* dweights, const void* dout, c
 }
 
 RowSink sink_of(void* table, float* moment, const RowUpdateOptions& update, const Launch& at) {
-  return {.values = nullptr,
-          .table = table,
-          .moment = moment,
-          .step = at.step,
-          .epsilon = update.epsilon,
-          .rate = update.rate,
-          .adagrad = update.kind == RowUpdateKind::kRowwiseAdagrad ? 1 : 0};
+  RowSink sink{};
+  sink.table = table, sink.moment = moment, sink.step = at.step;
+  sink.epsilon = update.epsilon, sink.rate = update.rate;
+  sink.adagrad = update.kind == RowUpdateKind::kRowwiseAdagrad ? 1 : 0;
+  return sink;
 }
 
 }  // namespace
@@ -199,12 +168,12 @@ void embedding_bag_backward_cuda(const BagGradient& gradient, float* dweights, c
   constexpr const char* kOp = "embedding_bag_backward";
   if (s.N == 0) return fill_bytes(gradient.begins, 0, static_cast<std::size_t>(s.T + 1) * sizeof(std::int64_t), at.stream);
   if (dweights != nullptr) write_weight_gradients(kOp, dweights, dout, table, s, o, write_dweights, at);
-  const Sorting sorting(kOp, gradient.rows, s, o, at);
-  launch(bag_begins_kernel, group_grid(kOp, s.T + 1, 1), Index3{kThreads}, 0, at.stream, gradient.begins, sorting.terms,
+  const BagTerms sorting(kOp, gradient.rows, s, o, at);
+  launch(bag_begins_kernel, group_grid(kOp, s.T + 1, 1), Index3{kThreads}, 0, at.stream, gradient.begins, sorting.terms(),
          s.row_offsets, static_cast<int>(s.T));
-  const RowSink sink{
-      .values = gradient.values, .table = nullptr, .moment = nullptr, .step = nullptr, .epsilon = 0, .rate = 0, .adagrad = 0};
-  sum_rows(kOp, sink, dout, argmax, sorting.terms, s, o, at);
+  RowSink sink{};
+  sink.values = gradient.values, sink.stride = s.C;
+  sum_rows(kOp, sink, dout, argmax, sorting.terms(), s, o, at);
 }
 
 void embedding_bag_update_cuda(void* table, float* moment, float* dweights, const void* dout, const std::int32_t* argmax,
@@ -213,8 +182,8 @@ void embedding_bag_update_cuda(void* table, float* moment, float* dweights, cons
   constexpr const char* kOp = "embedding_bag_update";
   if (s.N == 0) return;
   if (dweights != nullptr) write_weight_gradients(kOp, dweights, dout, table, s, o, write_dweights, at);
-  const Sorting sorting(kOp, nullptr, s, o, at);
-  sum_rows(kOp, sink_of(table, moment, update, at), dout, argmax, sorting.terms, s, o, at);
+  const BagTerms sorting(kOp, nullptr, s, o, at);
+  sum_rows(kOp, sink_of(table, moment, update, at), dout, argmax, sorting.terms(), s, o, at);
 }
 
 void row_update_cuda(void* table, float* moment, const std::int32_t* rows, const float* values, const std::int64_t* count,

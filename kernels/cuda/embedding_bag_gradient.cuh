@@ -1,5 +1,5 @@
-// Kernels of embedding_bag.cu that sum and apply the gradients of rows: keys for the sort, rows and chunks among the sorted
-// terms, sums, updates.
+// Kernels that sum and apply the gradients of rows, from sorted terms (sorted_terms.cuh): embedding_bag.cu's, and
+// embedding.cu's, for which an id is a bag of its own.
 #pragma once
 
 #include <cmath>
@@ -12,98 +12,12 @@
 namespace tradewind::kernels::detail {
 namespace {
 
-/// What the sort takes: keys[n], the row of id n in the stacked array, V for none; terms[n], n, or the bag itself where that is
-/// all that a term's gradient depends on (bags null); bags[n].
-TRADEWIND_KERNEL void bag_keys_kernel(std::uint32_t* keys, std::uint32_t* terms, std::uint32_t* bags, BagView v) {
-  constexpr int kLanes = 8;  // of a bag
-  const std::int64_t thread = static_cast<std::int64_t>(block_index().x) * kThreads + linear_thread(), index = thread / kLanes;
-  if (index >= static_cast<std::int64_t>(v.T) * v.B) return;
-  const Bag bag = bag_of(v, static_cast<std::int32_t>(index));
-  for (std::int64_t n = bag.begin + thread % kLanes; n < bag.end; n += kLanes) {
-    const std::int32_t id = id_of(v, bag, n);
-    store(keys + n, static_cast<std::uint32_t>(id < 0 ? v.V : bag.first_row + id));
-    store(terms + n, static_cast<std::uint32_t>(bags == nullptr ? index : n));
-    if (bags != nullptr) store(bags + n, static_cast<std::uint32_t>(index));
-  }
-}
-
-/// The sorted terms and their structure. Row s that was looked up has terms [starts[s], starts[s + 1]); chunk k has terms
-/// [chunks[k], chunks[k + 1]); term e belongs to row row_of[e] - 1. counts: rows, chunks.
-struct SortedTerms {
-  const std::uint32_t *keys, *terms, *bags;
-  std::uint32_t *flags, *row_of, *chunk_of, *starts, *chunks, *counts;
-  std::int32_t* rows;
-  std::int32_t N;
-  std::uint32_t V;
-};
-
-TRADEWIND_DEVICE std::int32_t term_of_thread() {
-  return static_cast<std::int32_t>(block_index().x * kThreads) + linear_thread();
-}
-
-/// flags[e] = a row begins at e.
-TRADEWIND_KERNEL void bag_row_flags_kernel(SortedTerms s) {
-  const std::int32_t e = term_of_thread();
-  if (e >= s.N) return;
-  const std::uint32_t key = load(s.keys + e);
-  store(s.flags + e, key < s.V && (e == 0 || load(s.keys + e - 1) != key) ? 1U : 0U);
-}
-
-/// begins[i] = e for the i-th flag, and the end behind the last; *count = how many. numbers: the flags' inclusive sum.
-TRADEWIND_DEVICE void gather_begins(const SortedTerms& s, std::int32_t e, const std::uint32_t* numbers, std::uint32_t* begins,
-                                    std::uint32_t* count) {
-  const std::uint32_t key = load(s.keys + e);
-  if (key >= s.V) {
-    if (e == 0) store(count, 0U), store(begins, 0U);
-    return;
-  }
-  const std::uint32_t number = load(numbers + e);
-  if (load(s.flags + e) != 0) store(begins + number - 1, static_cast<std::uint32_t>(e));
-  if (e + 1 < s.N && load(s.keys + e + 1) < s.V) return;
-  store(begins + number, static_cast<std::uint32_t>(e + 1));
-  store(count, number);
-}
-
-TRADEWIND_KERNEL void bag_rows_kernel(SortedTerms s) {
-  const std::int32_t e = term_of_thread();
-  if (e >= s.N) return;
-  gather_begins(s, e, s.row_of, s.starts, s.counts);
-  if (load(s.flags + e) != 0) store(s.rows + load(s.row_of + e) - 1, static_cast<std::int32_t>(load(s.keys + e)));
-}
-
-/// flags[e] = a chunk begins at e.
-TRADEWIND_KERNEL void bag_chunk_flags_kernel(SortedTerms s) {
-  const std::int32_t e = term_of_thread();
-  if (e >= s.N) return;
-  const bool valid = load(s.keys + e) < s.V;
-  const std::uint32_t start = valid ? load(s.starts + load(s.row_of + e) - 1) : 0;
-  store(s.flags + e, valid && (static_cast<std::uint32_t>(e) - start) % kBagChunk == 0 ? 1U : 0U);
-}
-
-TRADEWIND_KERNEL void bag_chunks_kernel(SortedTerms s) {
-  const std::int32_t e = term_of_thread();
-  if (e < s.N) gather_begins(s, e, s.chunk_of, s.chunks, s.counts + 1);
-}
-
-/// begins[t] = how many of the rows that were looked up are before table t's.
-TRADEWIND_KERNEL void bag_begins_kernel(std::int64_t* begins, SortedTerms s, const std::int64_t* row_offsets, int T) {
-  const int t = term_of_thread();
-  if (t > T) return;
-  const std::int64_t row = load(row_offsets + t);
-  std::uint32_t low = 0, high = load(s.counts);
-  while (low < high) {
-    const std::uint32_t middle = (low + high) / 2;
-    if (load(s.rows + middle) < row)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  store(begins + t, static_cast<std::int64_t>(low));
-}
-
-/// Where a row's gradient goes: values [.., C] in the order of the rows, or, values null, at once into the table.
+/// Where a row's gradient goes: to values, in the order of the rows or (dense) where the row itself is, `stride` floats from
+/// one to the next, added to what is there or not; or, values null, at once into the table.
 struct RowSink {
   float* values;
+  std::int64_t stride;
+  std::int32_t dense, add;
   void* table;
   float* moment;
   const StepState* step;
@@ -143,10 +57,17 @@ TRADEWIND_DEVICE void update_row(const RowSink& sink, std::int64_t row, float (&
 template <class S>
 TRADEWIND_DEVICE void finish_row(const RowSink& sink, const SortedTerms& s, std::uint32_t row, float (&sum)[S::kChannels],
                                  int C) {
-  if (sink.values != nullptr)
-    store_floats<S>(sink.values + static_cast<std::int64_t>(row) * C, C, sum);
-  else
-    update_row<S>(sink, load(s.rows + row), sum, C);
+  if (sink.values == nullptr) return update_row<S>(sink, load(s.rows + row), sum, C);
+  float* to = sink.values + (sink.dense != 0 ? load(s.rows + row) : static_cast<std::int64_t>(row)) * sink.stride;
+  if (sink.add != 0) {
+#pragma unroll
+    for (int i = 0; i < S::kChannels; i += 4) {  // four at a time, for want of registers
+      const Vector16 before = load_vector<S::kAligned>(to, channel_of<S>(i / S::kPer) + i % S::kPer, C);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) sum[i + j] += from_bits(before.w[j]);
+    }
+  }
+  store_floats<S>(to, C, sum);
 }
 
 /// A term: the sample of its bag, the weight that it counts with, and for max its place in the bag.

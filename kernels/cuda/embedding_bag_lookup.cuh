@@ -3,12 +3,10 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/device/bag_row.cuh"
+#include "kernels/cuda/sorted_terms.cuh"
 
 namespace tradewind::kernels::detail {
 namespace {
-
-inline constexpr int kThreads = 256;
 
 /// BagShape and BagOptions, on the device.
 struct BagView {

@@ -34,6 +34,7 @@ SHAPES = {
     "convert_kernel": lambda *_: (256, 0),
     "update_kernel": lambda *_: (256, 264 * 8),
     "squared_norm_kernel": lambda *_: (256, 64),
+    "embedding_forward_kernel": lambda *_: (256, 0),
     "bag_forward_kernel": lambda *_: (256, 0),
     "bag_weight_gradient_kernel": lambda *_: (256, 0),
     "bag_sum_kernel": lambda *_: (256, 0),

@@ -1,0 +1,2 @@
+// embedding.cu for the executor.
+#include "kernels/cuda/embedding.cu"
