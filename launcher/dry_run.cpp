@@ -13,9 +13,11 @@
 #include <sstream>
 
 #include "kernels/base/isa.h"
+#include "launcher/output.h"
 #include "launcher/session.h"
 #include "runtime/comm/mpi.h"
 #include "runtime/config/config.h"
+#include "runtime/core/terminal.h"
 
 namespace tradewind::launcher {
 
@@ -65,10 +67,7 @@ class Checklist {
   void skip(const char* name, const char* why) { add(cross_, "not tried", name, std::string("not tried: ") + why); }
   /// The exit code.
   int finish() const {
-    if (json_)
-      std::printf("%s\n", nlohmann::ordered_json{{"good", code_ == 0}, {"exit_code", code_}, {"checks", checks_}}
-                              .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
-                              .c_str());
+    if (json_) print_json(nlohmann::ordered_json{{"good", code_ == 0}, {"exit_code", code_}, {"checks", checks_}});
     return code_;
   }
 

@@ -9,6 +9,7 @@
 #include "kernels/base/error.h"
 #include "runtime/config/config.h"
 #include "runtime/core/environment.h"
+#include "runtime/core/terminal.h"
 
 namespace tradewind::launcher {
 namespace {

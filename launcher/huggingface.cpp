@@ -139,8 +139,8 @@ std::size_t export_huggingface(const LoadedRun& run, const fs::path& directory, 
   return tensors.size();
 }
 
-std::string import_huggingface(const fs::path& directory, const fs::path& to, const std::string& which,
-                               const models::Registry& registry) {
+ImportedModel import_huggingface(const fs::path& directory, const fs::path& to, const std::string& which,
+                                 const models::Registry& registry) {
   const auto json = runtime::read_huggingface_config(directory);
   const auto& entry = registry.find_huggingface(json.at("model_type").get<std::string>());
   RunConfig config = default_run_config(entry.name, registry);
@@ -174,9 +174,11 @@ std::string import_huggingface(const fs::path& directory, const fs::path& to, co
   writer.save(contents);
   writer.wait();
   run.write_status(runtime::RunState::kFinished, 0, 0, 0);
-  return fmt::format("{}: {} with {:.2f} M parameters in {} tensors, {} tokenizer of {} tokens", to.string(), entry.name,
-                     static_cast<double>(store.parameter_count()) / 1e6, used.size(), tokenizer->name(),
-                     tokenizer->vocabulary_size());
+  return {.model = entry.name,
+          .tokenizer = tokenizer->name(),
+          .parameters = store.parameter_count(),
+          .vocabulary = tokenizer->vocabulary_size(),
+          .tensors = used.size()};
 }
 
 }  // namespace tradewind::launcher

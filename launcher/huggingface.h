@@ -12,11 +12,17 @@ namespace tradewind::launcher {
 /// Throws ConfigError where the model has no such form, and what write_huggingface throws.
 std::size_t export_huggingface(const LoadedRun& run, const std::filesystem::path& directory, bool overwrite);
 
+struct ImportedModel {
+  std::string model, tokenizer;  // their names
+  std::int64_t parameters = 0, vocabulary = 0;
+  std::size_t tensors = 0;
+};
+
 /// Makes `run` a finished run of 0 steps with the model of a Hugging Face directory, ready for `evaluate`, `generate`, `export`
-/// and run.from. `tokenizer`: "auto" (the one that lies in the directory), or "byte". Returns what was read, as text to show.
+/// and run.from. `tokenizer`: "auto" (the one that lies in the directory), or "byte".
 /// Throws ConfigError where config.json asks for what we do not have or `run` exists, CheckpointError naming the tensor that is
 /// missing, left over or of another shape; then nothing is written.
-std::string import_huggingface(const std::filesystem::path& directory, const std::filesystem::path& run,
-                               const std::string& tokenizer, const models::Registry& registry);
+ImportedModel import_huggingface(const std::filesystem::path& directory, const std::filesystem::path& run,
+                                 const std::string& tokenizer, const models::Registry& registry);
 
 }  // namespace tradewind::launcher

@@ -14,6 +14,7 @@
 #include "launcher/verbs.h"
 #include "runtime/config/config.h"
 #include "runtime/core/environment.h"
+#include "runtime/core/terminal.h"
 
 namespace tradewind::launcher {
 
@@ -82,9 +83,9 @@ int dispatch(const Arguments& arguments, const models::Registry& registry) {
 
 int fail(ExitCode code, const std::string& message) {
   std::fflush(stdout);  // what was said before comes before
-  std::fprintf(stderr, "error: %s\n", message.c_str());
+  runtime::say(stderr, "error: " + message);
   if (code == ExitCode::kInternal)
-    std::fputs("This is a bug in Tradewind. Please report it with the command, the config and the run's log.txt.\n", stderr);
+    runtime::say(stderr, "This is a bug in Tradewind. Please report it with the command, the config and the run's log.txt.");
   return static_cast<int>(code);
 }
 

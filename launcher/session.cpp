@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cstdio>
 
+#include "launcher/output.h"
+#include "runtime/core/terminal.h"
 #include "runtime/train/run_record.h"
 
 namespace tradewind::launcher {
@@ -12,8 +14,6 @@ namespace fs = std::filesystem;
 using runtime::Checkpoint;
 
 namespace {
-
-void warn(const std::string& message) { std::fprintf(stderr, "warning: %s\n", message.c_str()); }
 
 std::int64_t step_of(const fs::path& directory) {
   const std::string name = directory.filename().string(), digits = name.substr(name.rfind('-') + 1);

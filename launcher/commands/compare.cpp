@@ -1,13 +1,19 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
+#include "launcher/output.h"
 #include "launcher/run_summary.h"
+#include "runtime/core/terminal.h"
 
 namespace tradewind::launcher {
 namespace {
+
+char letter(std::size_t run) { return static_cast<char>('A' + run % 26); }
 
 using nlohmann::ordered_json;
 using runtime::RunRecord;
@@ -72,7 +78,7 @@ void print_curves(const std::vector<RunRecord>& runs) {
       const auto column = static_cast<std::size_t>(std::lround(p.step / steps * (kWidth - 1)));
       const auto row = static_cast<std::size_t>(std::lround((high - p.loss) / (high - low) * (kHeight - 1)));
       char& cell = rows[row][column];
-      cell = cell == ' ' || cell == static_cast<char>('A' + r % 26) ? static_cast<char>('A' + r % 26) : '*';
+      cell = cell == ' ' || cell == letter(r) ? letter(r) : '*';
     }
   std::printf("\n%s loss (* where runs meet)\n", validation ? "validation" : "training");
   for (std::size_t i = 0; i < kHeight; ++i) {
@@ -96,7 +102,7 @@ void print_table(const std::vector<ordered_json>& rows) {
               "seconds");
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const auto& s = rows[r];
-    std::printf("%c   %8s %9s %11s %9s %9s %10s %8s\n", static_cast<char>('A' + r % 26), cell(s["steps"], "%.0f").c_str(),
+    std::printf("%c   %8s %9s %11s %9s %9s %10s %8s\n", letter(r), cell(s["steps"], "%.0f").c_str(),
                 cell(s["training_loss"], "%.4f").c_str(), cell(s["validation_loss"], "%.4f").c_str(),
                 cell(s["best_validation_loss"], "%.4f").c_str(), cell(s["best_step"], "%.0f").c_str(),
                 cell(s["rate"], "%.0f").c_str(), cell(s["seconds"], "%.0f").c_str());
@@ -124,12 +130,12 @@ int run_compare(const Arguments& arguments, const models::Registry&) {
   const ordered_json differences = config_differences(runs);
   if (json) {
     const ordered_json out = {{"runs", rows}, {"config_differences", differences}};
-    std::printf("%s\n", out.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    print_json(out);
     return 0;
   }
   for (std::size_t r = 0; r < runs.size(); ++r) {
-    std::printf("%c   %s, %s\n", static_cast<char>('A' + r % 26), runs[r].path.c_str(), runs[r].state.c_str());
-    for (const std::string& problem : runs[r].problems) std::printf("    %s\n", problem.c_str());
+    runtime::say(stdout, fmt::format("{}   {}, {}", letter(r), runs[r].path.string(), runs[r].state));
+    for (const std::string& problem : runs[r].problems) runtime::say(stdout, "    " + problem);
   }
   std::printf("\nconfig");
   if (differences.empty()) std::printf(": the same\n");
@@ -137,8 +143,8 @@ int run_compare(const Arguments& arguments, const models::Registry&) {
   for (const auto& d : differences) {
     std::size_t r = 1;
     while (runs[r].path.string() != d["run"].get<std::string>()) ++r;
-    std::printf("  %-28s A: %s, %c: %s\n", d["key"].get<std::string>().c_str(), d["first"].get<std::string>().c_str(),
-                static_cast<char>('A' + r % 26), d["here"].get<std::string>().c_str());
+    runtime::say(stdout, fmt::format("  {:<28} A: {}, {}: {}", d["key"].get<std::string>(), d["first"].get<std::string>(),
+                                     letter(r), d["here"].get<std::string>()));
   }
   std::printf("\n");
   print_table(rows);

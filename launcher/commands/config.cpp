@@ -5,6 +5,7 @@
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/run_config.h"
+#include "runtime/core/terminal.h"
 
 namespace tradewind::launcher {
 namespace {

@@ -3,6 +3,7 @@
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
+#include "launcher/output.h"
 #include "runtime/comm/mpi.h"
 #include "runtime/core/environment.h"
 
@@ -51,7 +52,7 @@ int run_env(const Arguments& arguments, const models::Registry&) {
   for (const char* name : kVariables)
     if (const char* value = std::getenv(name)) variables[name] = value;
   if (json)
-    std::printf("%s\n", environment.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    print_json(environment);
   else
     print(environment, "");
   return 0;

@@ -1,11 +1,15 @@
+#include <fmt/format.h>
+
 #include <cstdio>
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/huggingface.h"
+#include "launcher/output.h"
 #include "launcher/waiting.h"
 #include "runtime/checkpoint/hdf5_export.h"
 #include "runtime/core/environment.h"
+#include "runtime/core/terminal.h"
 
 namespace tradewind::launcher {
 namespace {
@@ -71,11 +75,11 @@ int export_run(const ExportOptions& options, const models::Registry& registry) {
                                         {"step", run.checkpoint->step()},
                                         {"tensors", tensors},
                                         {"parameters", run.task->parameters().parameter_count()}};
-    std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    print_json(out);
     return 0;
   }
-  std::printf("%s: %zu tensors, %lld parameters of step %lld\n", options.to.c_str(), tensors,
-              static_cast<long long>(run.task->parameters().parameter_count()), static_cast<long long>(run.checkpoint->step()));
+  runtime::say(stdout, fmt::format("{}: {} tensors, {} parameters of step {}", options.to.string(), tensors,
+                                   run.task->parameters().parameter_count(), run.checkpoint->step()));
   return 0;
 }
 

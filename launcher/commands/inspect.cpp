@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -5,9 +7,11 @@
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
+#include "launcher/output.h"
 #include "launcher/session.h"
 #include "runtime/checkpoint/hdf5_list.h"
 #include "runtime/checkpoint/verify.h"
+#include "runtime/core/terminal.h"
 #include "runtime/data/prepared_file.h"
 #include "runtime/train/run_record.h"
 
@@ -144,7 +148,7 @@ void print_values(const ordered_json& object) {
 }
 
 void print_problems(const ordered_json& problems) {
-  for (const auto& problem : problems) std::printf("problem: %s\n", problem.get<std::string>().c_str());
+  for (const auto& problem : problems) runtime::say(stdout, "problem: " + problem.get<std::string>());
 }
 
 void print(const ordered_json& out) {
@@ -157,10 +161,11 @@ void print(const ordered_json& out) {
     std::printf("\n");
     print_tensors(out["datasets"]);
   } else if (kind == "prepared text") {
-    std::printf("%s\n", out["summary"].get<std::string>().c_str());
+    runtime::say(stdout, out["summary"].get<std::string>());
     for (const auto& s : out["sources"])
-      std::printf("%s: %lld tokens of %lld bytes of %s\n", s["part"].get<std::string>().c_str(), s["tokens"].get<long long>(),
-                  s["bytes"].get<long long>(), s["path"].get<std::string>().c_str());
+      runtime::say(stdout,
+                   fmt::format("{}: {} tokens of {} bytes of {}", s["part"].get<std::string>(), s["tokens"].get<long long>(),
+                               s["bytes"].get<long long>(), s["path"].get<std::string>()));
     std::printf("\n");
     print_values(out["key"]);
     std::printf("\n");
@@ -177,9 +182,9 @@ void print(const ordered_json& out) {
     std::printf("\n");
     print_tensors(out["tensors"]);
   } else {
-    std::printf("%-16s %s at step %lld (exit code %d), %.0f s, version %s\n", "state", out["state"].get<std::string>().c_str(),
-                out["step"].get<long long>(), out["exit_code"].get<int>(), out["seconds"].get<double>(),
-                out["version"].get<std::string>().c_str());
+    runtime::say(stdout, fmt::format("{:<16} {} at step {} (exit code {}), {:.0f} s, version {}", "state",
+                                     out["state"].get<std::string>(), out["step"].get<long long>(), out["exit_code"].get<int>(),
+                                     out["seconds"].get<double>(), out["version"].get<std::string>()));
     if (const double loss = out["training_loss"].is_number() ? out["training_loss"].get<double>() : NAN; std::isfinite(loss))
       std::printf("%-16s %.4f, mean of the last 50 steps\n", "training loss", loss);
     if (out.contains("best"))
@@ -234,11 +239,10 @@ int run_inspect(const Arguments& arguments, const models::Registry& registry) {
     throw DataError("inspect: " + path.string() +
                     " is no config (*.toml), no HDF5 file and no directory of a run or a checkpoint");
   }
-  json ? static_cast<void>(std::printf("%s\n", out.dump(-1, ' ', false, ordered_json::error_handler_t::replace).c_str()))
-       : print(out);
+  json ? print_json(out) : print(out);
   if (!out.value("good", true)) {
     std::fflush(stdout);
-    std::fprintf(stderr, "error: %s is damaged; tradewind verify says what to do\n", path.c_str());
+    runtime::say(stderr, fmt::format("error: {} is damaged; tradewind verify says what to do", path.string()));
     return static_cast<int>(ExitCode::kCheckpoint);
   }
   return 0;

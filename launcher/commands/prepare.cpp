@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -7,8 +6,11 @@
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
+#include "launcher/output.h"
 #include "launcher/run_config.h"
+#include "runtime/core/terminal.h"
 #include "runtime/data/prepare.h"
+#include "runtime/data/prepared_file.h"
 #include "runtime/train/progress.h"
 #include "runtime/train/signals.h"
 
@@ -18,7 +20,7 @@ namespace {
 const char* const kHelp = R"(Tokenise the text of a recipe once, into one HDF5 file that `train` reads.
 
 usage: tradewind prepare CONFIG [--set KEY=VALUE]... [--to FILE]
-                         [--vocabulary-size N] [--fresh]
+                         [--vocabulary-size N] [--fresh] [--json]
 
   CONFIG               the recipe that is to be trained
   --set KEY=VALUE      override a key; may be given many times
@@ -26,6 +28,7 @@ usage: tradewind prepare CONFIG [--set KEY=VALUE]... [--to FILE]
   --vocabulary-size N  with data.tokenizer = "bpe" and no data.vocabulary: train
                        a vocabulary of N tokens on the text
   --fresh              begin anew, and replace FILE where it is there
+  --json               print one JSON object: state and summary
 
 Neither text nor tokens are held in memory. Ctrl-C or SIGTERM stops (exit code
 75); after that, and after any other end, the same command goes on. Training
@@ -42,12 +45,13 @@ examples:
 /// The progress line on a terminal; elsewhere a plain line every ten seconds.
 class Observer final : public runtime::PrepareObserver {
  public:
+  explicit Observer(bool json) : progress_(quiet(log_, json)) {}
   void on_progress(const std::string& what, std::uint64_t bytes, std::uint64_t total) override {
     constexpr std::uint64_t kMega = 1'000'000;
     progress_.phase(bytes > 0 ? what + ", MB" : what, static_cast<std::int64_t>(bytes / kMega),
                     static_cast<std::int64_t>(std::max(total, bytes) / kMega));
     const auto now = std::chrono::steady_clock::now();
-    if (isatty(STDOUT_FILENO) == 1 || now - said_ < std::chrono::seconds(10)) return;
+    if (runtime::on_terminal(stdout) || now - said_ < std::chrono::seconds(10)) return;
     said_ = now;
     log_.info(fmt::format("{}: {}{} MB", what, bytes / kMega, total > 0 ? fmt::format(" of {}", total / kMega) : ""));
   }
@@ -55,28 +59,42 @@ class Observer final : public runtime::PrepareObserver {
   bool stop_requested() override { return signals_.stop_requested(); }
 
  private:
+  /// With --json stdout holds the object alone.
+  static runtime::Log& quiet(runtime::Log& log, bool json) {
+    if (json) log.keep_off_terminal();
+    return log;
+  }
+
   runtime::Log log_;
-  runtime::Progress progress_{log_};
+  runtime::Progress progress_;
   const runtime::StopSignals signals_;
   std::chrono::steady_clock::time_point said_ = std::chrono::steady_clock::now();
 };
 
-int prepare(RunConfig& config, runtime::PrepareOptions options) {
+/// As --json prints it. `state`: "prepared", "prepared before" or "stopped".
+void print_outcome(const std::filesystem::path& to, const char* state, bool done) {
+  nlohmann::ordered_json out = {{"path", to.string()}, {"state", state}};
+  if (done) {
+    const runtime::PreparedFile file(to);
+    for (const char* key : {"summary", "key", "sources"}) out[key] = file.description().at(key);
+  }
+  print_json(out);
+}
+
+int prepare(RunConfig& config, runtime::PrepareOptions options, bool json) {
   std::vector<std::string> notes;
   options.threads = make_context(config, notes)->threads();
-  Observer observer;
-  switch (runtime::prepare_text(config.data, options, observer)) {
-    case runtime::Prepared::kStopped:
-      observer.on_note("stopped; run the same command again to go on");
-      return static_cast<int>(ExitCode::kRequeue);
-    case runtime::Prepared::kBefore:
-      observer.on_note(fmt::format("{} is prepared already; nothing was done", options.to.string()));
-      return 0;
-    case runtime::Prepared::kNow:
-      observer.on_note(
-          fmt::format("{}; try: tradewind train CONFIG --set data.prepared={}", options.to.string(), options.to.string()));
+  Observer observer(json);
+  const runtime::Prepared outcome = runtime::prepare_text(config.data, options, observer);
+  const char *state = "", *said = "";
+  switch (outcome) {
+    case runtime::Prepared::kStopped: state = "stopped", said = "stopped; run the same command again to go on"; break;
+    case runtime::Prepared::kBefore: state = "prepared before", said = "{0} is prepared already; nothing was done"; break;
+    case runtime::Prepared::kNow: state = "prepared", said = "{0}; try: tradewind train CONFIG --set data.prepared={0}"; break;
   }
-  return 0;
+  if (json) print_outcome(options.to, state, outcome != runtime::Prepared::kStopped);
+  observer.on_note(fmt::format(fmt::runtime(said), options.to.string()));
+  return outcome == runtime::Prepared::kStopped ? static_cast<int>(ExitCode::kRequeue) : 0;
 }
 
 }  // namespace
@@ -86,17 +104,19 @@ int run_prepare(const Arguments& arguments, const models::Registry& registry) {
   std::string config, to;
   std::vector<std::string> overrides;
   runtime::PrepareOptions options;
+  bool json = false;
   line.positional("CONFIG", config);
   line.option("--set", overrides);
   line.option("--to", to);
   line.option("--vocabulary-size", options.vocabulary_size);
   line.flag("--fresh", options.fresh);
+  line.flag("--json", json);
   line.parse(arguments, 1);
   if (options.vocabulary_size < 0) line.complain("--vocabulary-size must not be negative");
   RunConfig run = read_run_config(config, overrides, registry);
   options.to = to.empty() ? run.data.prepared : to;
   if (options.to.empty()) line.complain("where to? Give --to FILE, as in --to corpus.h5, or set data.prepared");
-  return prepare(run, options);
+  return prepare(run, options, json);
 }
 
 }  // namespace tradewind::launcher

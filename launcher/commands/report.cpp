@@ -7,10 +7,12 @@
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
+#include "launcher/output.h"
 #include "launcher/report/page.h"
 #include "launcher/samples.h"
 #include "runtime/checkpoint/verify.h"
 #include "runtime/core/environment.h"
+#include "runtime/core/terminal.h"
 #include "runtime/train/run_directory.h"
 
 namespace tradewind::launcher {
@@ -77,7 +79,7 @@ void draw_samples(const ReportOptions& options, const models::Registry& registry
     run.samples = sample_texts(loaded, options.prompt, options.samples, options.seed, {.tokens = options.tokens});
   } catch (const Error& e) {
     run.samples_problem = e.what();
-    std::fprintf(stderr, "warning: no samples of %s: %s\n", run.record.path.c_str(), e.what());
+    warn("no samples of " + run.record.path.string() + ": " + e.what());
   }
 }
 
@@ -117,7 +119,7 @@ int report(const ReportOptions& options, const models::Registry& registry) {
   } catch (const CheckpointError& e) {
     throw CheckpointError(std::string("report: ") + e.what() + (options.to.empty() ? "; --to FILE writes it elsewhere" : ""));
   }
-  std::printf("%s: %s\n%s\n", to.c_str(), size_text(page.size()).c_str(), verdict(runs).c_str());
+  runtime::say(stdout, fmt::format("{}: {}\n{}", to.string(), size_text(page.size()), verdict(runs)));
   return 0;
 }
 

@@ -1,12 +1,16 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
+#include "launcher/output.h"
 #include "launcher/session.h"
 #include "launcher/waiting.h"
 #include "runtime/checkpoint/verify.h"
+#include "runtime/core/terminal.h"
 #include "runtime/train/run_record.h"
 
 namespace tradewind::launcher {
@@ -136,17 +140,18 @@ void print_text(const fs::path& path, const RunReport& report) {
     if (c.good())
       std::printf("%-13s  good     %zu files, %s, %zu tensors, of %d rank%s\n", name.c_str(), c.files,
                   size_text(c.bytes).c_str(), c.tensors, c.world_size, c.world_size == 1 ? "" : "s");
-    for (const std::string& problem : c.problems) std::printf("%-13s  DAMAGED  %s\n", name.c_str(), problem.c_str());
+    for (const std::string& problem : c.problems) runtime::say(stdout, fmt::format("{:<13}  DAMAGED  {}", name, problem));
   }
-  for (const std::string& problem : report.problems) std::printf("%-13s  WRONG    %s\n", "the run", problem.c_str());
-  for (const std::string& note : report.notes) std::printf("%-13s  note     %s\n", "the run", note.c_str());
+  for (const std::string& problem : report.problems)
+    runtime::say(stdout, fmt::format("{:<13}  WRONG    {}", "the run", problem));
+  for (const std::string& note : report.notes) runtime::say(stdout, fmt::format("{:<13}  note     {}", "the run", note));
   if (report.newest_good != nullptr)
-    std::printf("newest good checkpoint: %s\n", report.newest_good->directory.c_str());
+    runtime::say(stdout, "newest good checkpoint: " + report.newest_good->directory.string());
   else if (!report.checkpoints.empty())
-    std::printf("no checkpoint of %s is good\n", path.c_str());
+    runtime::say(stdout, fmt::format("no checkpoint of {} is good", path.string()));
 }
 
-void print_json(const fs::path& path, const RunReport& report) {
+void print_object(const fs::path& path, const RunReport& report) {
   nlohmann::ordered_json out = {{"path", path.string()}, {"good", report.good()}, {"newest_good", nullptr}};
   if (report.newest_good != nullptr) out["newest_good"] = report.newest_good->directory.string();
   out["checkpoints"] = nlohmann::ordered_json::array();
@@ -162,7 +167,7 @@ void print_json(const fs::path& path, const RunReport& report) {
   out["metrics_step"] = report.steps;
   out["problems"] = report.problems;
   out["notes"] = report.notes;
-  std::printf("%s\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  print_json(out);
 }
 
 int verify(const VerifyOptions& options, const models::Registry& registry) {
@@ -180,14 +185,14 @@ int verify(const VerifyOptions& options, const models::Registry& registry) {
     report.checkpoints.push_back(runtime::verify_checkpoint(path));
     if (report.good()) report.newest_good = &report.checkpoints.front();
   }
-  options.json ? print_json(path, report) : print_text(path, report);
+  options.json ? print_object(path, report) : print_text(path, report);
   if (report.good()) return 0;
   std::fflush(stdout);
-  std::fprintf(
-      stderr, "error: %s is not as it was written; %s\n", path.c_str(),
-      report.newest_good != nullptr && run
-          ? "`tradewind train` goes on from the newest good checkpoint; remove what is damaged, or restore it from a copy"
-          : "restore it from a copy, or remove it");
+  const char* remedy = report.newest_good != nullptr && run
+                           ? "`tradewind train` goes on from the newest good checkpoint; remove what "
+                             "is damaged, or restore it from a copy"
+                           : "restore it from a copy, or remove it";
+  runtime::say(stderr, fmt::format("error: {} is not as it was written; {}", path.string(), remedy));
   return static_cast<int>(ExitCode::kCheckpoint);
 }
 

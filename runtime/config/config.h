@@ -54,9 +54,6 @@ struct ConfigKey {
 /// The keys that `describe` names, in its order, the root's first. As explain_config chooses by `key`, and throws.
 std::vector<ConfigKey> config_keys(const std::function<void(Fields&)>& describe, const std::string& key);
 
-/// `text` in lines of at most 80 columns, each beginning with `indent` and ending with a line break.
-std::string wrap_text(std::string_view text, const std::string& indent);
-
 /// A key that two config files give different values ("(absent)" where one lacks it).
 struct ConfigDifference {
   std::string key, before, after;

@@ -8,11 +8,10 @@
 
 #include "kernels/base/error.h"
 #include "runtime/config/config.h"
+#include "runtime/core/terminal.h"
 
 namespace tradewind::runtime {
 namespace {
-
-constexpr std::size_t kColumns = 80;
 
 // The shortest decimal that reads back as the same double. TOML wants a point or an exponent in it.
 std::string number_text(double value) {
@@ -122,24 +121,6 @@ std::string dotted(const Section& section, const Entry& entry) {
 }
 
 }  // namespace
-
-std::string wrap_text(std::string_view text, const std::string& indent) {
-  std::string out, line = indent;
-  for (std::size_t at = 0; at < text.size();) {
-    std::size_t end = text.find_first_of(" \n", at);
-    if (end == std::string_view::npos) end = text.size();
-    const std::string_view word = text.substr(at, end - at);
-    at = end + 1;
-    if (word.empty()) continue;
-    if (line.size() > indent.size() && line.size() + 1 + word.size() > kColumns) {
-      out += line + "\n";
-      line = indent;
-    }
-    if (line.size() > indent.size()) line += ' ';
-    line += word;
-  }
-  return line.size() > indent.size() ? out + line + "\n" : out;
-}
 
 std::string write_config(const std::function<void(Fields&)>& describe) {
   Collector collector;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/base/error.h"
+#include "runtime/core/terminal.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -39,7 +40,7 @@ void Log::info(const std::string& text) {
   const std::lock_guard lock(mutex_);
   if (clear_) clear_();
   if (!off_terminal_) {
-    std::fprintf(stdout, "%s\n", text.c_str());
+    say(stdout, text);
     std::fflush(stdout);
   }
   write("info", text);
@@ -48,7 +49,7 @@ void Log::info(const std::string& text) {
 void Log::warning(const std::string& text) {
   const std::lock_guard lock(mutex_);
   if (clear_) clear_();
-  if (!off_terminal_) std::fprintf(stderr, "warning: %s\n", text.c_str());
+  if (!off_terminal_) say(stderr, "warning: " + text);
   write("warning", text);
 }
 
@@ -78,7 +79,7 @@ void Log::write(const char* level, const std::string& text) {
   }
   good &= std::fflush(file_) == 0;
   if (!good && !std::exchange(failed_, true))
-    std::fprintf(stderr, "warning: the run's log cannot be written any more: %s\n", std::strerror(errno));
+    say(stderr, std::string("warning: the run's log cannot be written any more: ") + std::strerror(errno));
 }
 
 }  // namespace tradewind::runtime

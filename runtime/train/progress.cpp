@@ -1,17 +1,14 @@
 #include "runtime/train/progress.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <vector>
 
 #include "runtime/core/environment.h"
+#include "runtime/core/terminal.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -19,22 +16,6 @@ namespace {
 constexpr auto kTick = std::chrono::milliseconds(250);
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 constexpr auto kPlain = std::chrono::seconds(10);
-
-int terminal_columns() {
-  winsize size{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
-  return size.ws_col;
-}
-
-/// Somebody looks at standard output. Open MPI gives the ranks of mpirun's own host a pseudo terminal wherever mpirun's output
-/// goes, so there its parent's decides: a job's log shall have whole lines.
-bool on_terminal() {
-  if (isatty(STDOUT_FILENO) != 1) return false;
-  if (std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) return true;
-  std::error_code error;
-  const auto output = std::filesystem::read_symlink("/proc/" + std::to_string(getppid()) + "/fd/1", error).string();
-  return !error && (output.starts_with("/dev/pts/") || output.starts_with("/dev/tty"));
-}
 
 std::string duration_text(double seconds) {
   const auto whole = static_cast<long long>(std::min(seconds, 1e9) + 0.5);
@@ -82,7 +63,7 @@ std::string progress_line(const ProgressState& state, int columns) {
   return line;
 }
 
-Progress::Progress(Log& log) : Progress(log, on_terminal() && !log.off_terminal()) {}
+Progress::Progress(Log& log) : Progress(log, on_terminal(stdout) && !log.off_terminal()) {}
 
 Progress::Progress(Log& log, bool terminal) : log_(log), terminal_(terminal) {
   if (!terminal_) return;
@@ -182,7 +163,7 @@ void Progress::draw(bool now) {
     const std::lock_guard lock(mutex_);
     if (finished_ || (!now && Clock::now() - drawn_ < kRedraw)) return;
     drawn_ = Clock::now();
-    line = progress_line(state_, terminal_columns() - 1);  // a full last column would wrap
+    line = progress_line(state_, terminal_columns(stdout) - 1);  // a full last column would wrap
   }
   log_.with_terminal([&] {
     const std::string padding(shown_ > line.size() ? shown_ - line.size() : 0, ' ');

@@ -242,6 +242,11 @@ BOOST_AUTO_TEST_CASE(a_run_from_training_to_export) {
   check_refused(shop.run(as_json), 2, {"--stream and --json"});
   const Outcome exported = shop.run({"export", "runs/tiny", "--to", "as-json.h5", "--json"});
   BOOST_CHECK_EQUAL(nlohmann::json::parse(exported.output).at("path"), "as-json.h5");
+  BOOST_CHECK_EQUAL(shop.run({"export", "runs/tiny", "--to", "directory", "--format", "huggingface"}).code, 0);
+  const auto imported = nlohmann::json::parse(shop.run({"import", "directory", "--to", "runs/imported", "--json"}).output);
+  BOOST_CHECK_EQUAL(imported.at("path"), "runs/imported");
+  BOOST_CHECK_EQUAL(imported.at("model"), "gpt");
+  BOOST_CHECK_EQUAL(imported.at("parameters"), nlohmann::json::parse(exported.output).at("parameters"));
   BOOST_CHECK(generated.output.starts_with("Soft"));
   auto streamed = asked;
   streamed.push_back("--stream");
@@ -257,6 +262,25 @@ BOOST_AUTO_TEST_CASE(a_run_from_training_to_export) {
 
   BOOST_CHECK_EQUAL(shop.train({"--fresh", "--set", "train.steps=2"}).code, 0);
   BOOST_CHECK(fs::exists(shop.path() / "runs/tiny/old/status.json"));
+}
+
+BOOST_AUTO_TEST_CASE(a_script_is_told_what_was_written) {
+  const Shop shop;
+  const auto copy = nlohmann::json::parse(shop.run({"demo-text", "--to", "copy.txt", "--documents", "7", "--json"}).output);
+  BOOST_CHECK_EQUAL(copy.at("documents"), 7);
+  BOOST_CHECK_EQUAL(copy.at("bytes"), fs::file_size(shop.path() / "copy.txt"));
+  check_refused(shop.run({"demo-text", "--json"}), 2, {"--json goes with --to"});
+
+  const std::vector<std::string> prepare = {"prepare", "tiny.toml", "--to", "tiny.h5", "--json"};
+  const Outcome prepared = shop.run(prepare);
+  BOOST_REQUIRE_MESSAGE(prepared.code == 0, prepared.errors);
+  const auto told = nlohmann::json::parse(prepared.output);  // nothing else is on stdout
+  BOOST_CHECK_EQUAL(told.at("state"), "prepared");
+  BOOST_CHECK_GT(told.at("sources").at(0).at("tokens").get<int>(), 0);
+  auto before = nlohmann::json::parse(shop.run(prepare).output);
+  BOOST_CHECK_EQUAL(before.at("state"), "prepared before");
+  before["state"] = "prepared";
+  BOOST_CHECK_EQUAL(before, told);
 }
 
 BOOST_AUTO_TEST_CASE(a_run_that_is_stopped_goes_on_with_the_same_command) {

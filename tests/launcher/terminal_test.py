@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""On a terminal a run draws its line with carriage returns alone: no colour, no escape, NO_COLOR or not, and never wider than it."""
+"""On a terminal a run draws its line with carriage returns alone: no colour, no escape, NO_COLOR or not, and never wider than it; nor are
+messages and errors."""
 import os
 import pty
 import struct
@@ -28,7 +29,7 @@ threads = 1
 """
 
 
-def on_a_terminal(arguments, folder, columns):
+def on_a_terminal(arguments, folder, columns, code=0):
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
@@ -46,7 +47,7 @@ def on_a_terminal(arguments, folder, columns):
             break
         seen += part
     os.close(controller)
-    assert process.wait() == 0, seen.decode()
+    assert process.wait() == code, seen.decode()
     return seen.decode()
 
 
@@ -65,6 +66,22 @@ def main():
         for arguments in (["evaluate", "runs/tiny"], ["verify", "runs/tiny"], ["inspect", "runs/tiny"], ["env"], ["--help"],
                           ["report", "runs/tiny", "--no-samples"], ["config", "schema"], ["train", "tiny.toml", "--dry-run"]):
             shown += on_a_terminal(arguments, folder, 80)
+        # Messages are broken at words there; a path stays whole, and a pipe gets one line.
+        long = "runs/" + "a-name-that-is-long-" * 5
+        for arguments, code in ((["train", "tiny.toml", "--set", "train.stpes=7"], 2), (["verify", "nothing"], 2),
+                                (["train", "tiny.toml", "--set", "model.context=100000", "--set", "run.directory=long"], 3),
+                                (["train", "tiny.toml", "--set", "train.batch=4"], 2), (["report", "runs/tiny"], 0),
+                                (["export", "runs/tiny", "--to", f"{long}.h5"], 0)):
+            for columns in (80, 50):
+                told = on_a_terminal([*arguments, *(["--overwrite"] if arguments[0] == "export" else [])], folder, columns, code)
+                shown += told
+                for line in told.replace("\r", "\n").split("\n"):
+                    words = line.split()
+                    assert len(line) <= columns or len(words) == 1, f"{len(line)} columns on a terminal of {columns}: {line!r}"
+                if code:
+                    piped = subprocess.run([BINARY, *arguments], cwd=folder, capture_output=True, text=True, check=False).stderr
+                    assert piped.count("\n") == 1, piped
+                    assert " ".join(told[told.index("error: "):].split()) == " ".join(piped.split()), (told, piped)
         assert "\x1b" not in shown, "there is an escape in what a terminal is shown"
     print("no colour and no escape on a terminal")
 
