@@ -88,6 +88,7 @@ struct Head {
   const float* bias;
   float* dbias;
   DropoutHead dropout;
+  Ahead& ahead;
 };
 
 HWY_INLINE float dot(const float* HWY_RESTRICT x, const float* HWY_RESTRICT y, std::int64_t count) {
@@ -134,6 +135,7 @@ HWY_NOINLINE void backward_tile(const AttentionProblem& problem, const Head& hea
     return in.begin < in.end ? in : Range{0, 0};
   };
   for (std::int64_t i = 0; i < rows; i += kRows) {
+    head.ahead.advance(kRows);
     const std::int64_t m = std::min(kRows, rows - i);
     const Range seen = seen_by(i, i + m);
     const std::int64_t c0 = seen.begin / 16 * 16, c1 = (seen.end + 15) / 16 * 16;
@@ -210,15 +212,19 @@ HWY_NOINLINE void pack_queries(const AttentionProblem& p, const BackwardArrays& 
 /// Key tiles [first, last) of an item. dq goes to its place, or where `partial` is not null, unscaled to partial
 /// [group][tq][padded_D].
 HWY_NOINLINE void backward_item(const AttentionProblem& p, const BackwardArrays& a, const BackwardScratch& w, std::int64_t item,
-                                std::int64_t first, std::int64_t last, float* partial) {
+                                std::int64_t first, std::int64_t last, float* partial, Ahead ahead) {
   const std::int64_t b = p.sequence_of(item), g = p.head_of(item), D = p.shape.D, padded = p.padded_D;
   const AttentionOptions& o = p.options;
   const Sequence s = p.sequence(b);
   pack_keys(p, a, w, s, g, first, last);
   for (std::int64_t r = 0; r < p.group; ++r) {
     const std::int64_t h = g * p.group + r, bias_at = b * o.bias_stride_b + h * o.bias_stride_h;
-    const Head head{s, w, o.bias == nullptr ? nullptr : o.bias + bias_at, a.dbias == nullptr ? nullptr : a.dbias + bias_at,
-                    dropout_head(p, h)};
+    const Head head{s,
+                    w,
+                    o.bias == nullptr ? nullptr : o.bias + bias_at,
+                    a.dbias == nullptr ? nullptr : a.dbias + bias_at,
+                    dropout_head(p, h),
+                    ahead};
     Range packed{0, 0};  // query tiles; the same have a sum in dqueries
     for (std::int64_t t = first; t < last; ++t) {
       const std::int64_t k0 = t * kTile, end = std::min(s.tk, k0 + kTile);
@@ -263,6 +269,24 @@ HWY_NOINLINE void backward_item(const AttentionProblem& p, const BackwardArrays&
   }
 }
 
+/// What an item reads and writes, but for further query heads of its group.
+Ahead next_item(const AttentionProblem& p, const BackwardArrays& a, std::int64_t item) {
+  const std::int64_t g = p.head_of(item), h = g * p.group, D = p.shape.D;
+  const Sequence s = p.sequence(p.sequence_of(item));
+  Ahead ahead(std::min(s.tq, s.tk), D);
+  const std::int64_t q = s.q_begin * p.shape.q_stride + h * D, out = s.q_begin * p.shape.out_stride + h * D;
+  const std::int64_t k = s.k_begin * p.shape.k_stride + g * D, v = s.k_begin * p.shape.v_stride + g * D;
+  ahead.reads(a.k + k, p.shape.k_stride);
+  ahead.reads(a.v + v, p.shape.v_stride);
+  ahead.reads(a.q + q, p.shape.q_stride);
+  ahead.reads(a.dout + out, p.shape.out_stride);
+  ahead.reads(a.out + out, p.shape.out_stride);
+  ahead.writes(a.dq + q, p.shape.q_stride);
+  ahead.writes(a.dk + k, p.shape.k_stride);
+  ahead.writes(a.dv + v, p.shape.v_stride);
+  return ahead;
+}
+
 }  // namespace
 
 /// partial: room for dq of the first and of another item that this part does not own alone; slot floats apart.
@@ -275,7 +299,7 @@ void attention_backward_part(const AttentionProblem& p, const BackwardArrays& a,
     const std::int64_t last = item == end.item ? end.tile : detail::backward_tiles(p, item);
     if (first >= last) continue;
     float* part = detail::owns_item(p, item, begin, end) ? nullptr : item == begin.item ? partial : partial + slot;
-    backward_item(p, a, w, item, first, last, part);
+    backward_item(p, a, w, item, first, last, part, item + 1 < end.item ? next_item(p, a, item + 1) : Ahead(0, 0));
   }
 }
 

@@ -20,6 +20,7 @@
 #include <cmath>
 
 #include "kernels/cpu/attention_tile-inl.h"
+#include "kernels/cpu/math-inl.h"
 
 #ifndef TRADEWIND_ATTENTION_FORWARD_ONCE
 #define TRADEWIND_ATTENTION_FORWARD_ONCE
@@ -133,9 +134,21 @@ HWY_INLINE void multiply_row(float* HWY_RESTRICT row, const float* HWY_RESTRICT 
   for (std::int64_t j = begin; j < end; j += kLanes) hn::Store(hn::Mul(hn::Load(d, row + j), hn::Load(d, by + j)), d, row + j);
 }
 
+/// lse of rows [0, rows) to every stride-th float: ln 2 maximum + ln total, -infinity where total is 0.
+HWY_INLINE void store_logsumexp(float* HWY_RESTRICT to, std::int64_t stride, const float* HWY_RESTRICT maximum,
+                                const float* HWY_RESTRICT total, std::int64_t rows) {
+  const D32 d;
+  HWY_ALIGN float lse[kTile];
+  for (std::int64_t i = 0; i < rows; i += kLanes) {
+    const V32 sum = hn::Load(d, total + i), value = hn::MulAdd(hn::Set(d, kLn2), hn::Load(d, maximum + i), fast_log(d, sum));
+    hn::Store(hn::IfThenElse(hn::Eq(sum, hn::Zero(d)), hn::Set(d, -kInfinity), value), d, lse + i);
+  }
+  for (std::int64_t i = 0; i < rows; ++i) to[i * stride] = lse[i];
+}
+
 /// Queries [q0, q0 + rows) of head h against all the keys that they see.
 HWY_NOINLINE void forward_tile(const AttentionProblem& p, const ForwardArrays& a, const ForwardScratch& w, const Sequence& s,
-                               std::int64_t b, std::int64_t h, std::int64_t q0, std::int64_t rows) {
+                               std::int64_t b, std::int64_t h, std::int64_t q0, std::int64_t rows, Ahead& ahead) {
   const std::int64_t D = p.shape.D, padded = p.padded_D;
   const AttentionOptions& o = p.options;
   const std::int64_t n0 = s.q_begin + q0;
@@ -155,6 +168,7 @@ HWY_NOINLINE void forward_tile(const AttentionProblem& p, const ForwardArrays& a
     };
     const bool whole = s.keys_of(q0).end >= k0 + kTile && s.keys_of(q0 + rows - 1).begin <= k0;
     for (std::int64_t i = 0; i < rows; i += kRows) {
+      ahead.advance(kRows);
       const std::int64_t m = std::min(kRows, rows - i);
       const Range seen = seen_by(i, i + m);
       const std::int64_t c0 = seen.begin / 16 * 16, c1 = (seen.end + 15) / 16 * 16;
@@ -186,15 +200,17 @@ HWY_NOINLINE void forward_tile(const AttentionProblem& p, const ForwardArrays& a
                             seen.end - seen.begin, softmax.factor + i);
     }
   }
+  HWY_ALIGN float total[kTile];
+  std::fill(total, total + kTile, 0.0F);
   for (std::int64_t i = 0; i < rows; ++i) {
-    const float total = softmax.total(i);
+    total[i] = softmax.total(i);
     float* out = a.out + (n0 + i) * p.shape.out_stride + h * D;
-    if (a.lse != nullptr) a.lse[(n0 + i) * p.shape.H + h] = softmax.logsumexp(i, total);
-    if (total == 0)
+    if (total[i] == 0)
       std::fill(out, out + D, 0.0F);
     else
-      unpack_rows(out, 0, w.sums + i * padded, padded, 1, D, 1.0F / total);
+      unpack_rows(out, 0, w.sums + i * padded, padded, 1, D, 1.0F / total[i]);
   }
+  if (a.lse != nullptr) store_logsumexp(a.lse + n0 * p.shape.H + h, p.shape.H, softmax.maximum, total, rows);
 }
 
 HWY_INLINE float dot(const float* HWY_RESTRICT x, const float* HWY_RESTRICT y, std::int64_t count) {
@@ -282,6 +298,18 @@ HWY_NOINLINE void forward_single_query(const AttentionProblem& p, const ForwardA
   }
 }
 
+/// What an item reads and writes, but for further query heads of its group.
+Ahead next_item(const AttentionProblem& p, const ForwardArrays& a, std::int64_t item) {
+  const std::int64_t g = p.head_of(item), D = p.shape.D;
+  const Sequence s = p.sequence(p.sequence_of(item));
+  Ahead ahead(std::min(s.tq, s.tk), D);
+  ahead.reads(a.q + s.q_begin * p.shape.q_stride + g * p.group * D, p.shape.q_stride);
+  ahead.reads(a.k + s.k_begin * p.shape.k_stride + g * D, p.shape.k_stride);
+  ahead.reads(a.v + s.k_begin * p.shape.v_stride + g * D, p.shape.v_stride);
+  ahead.writes(a.out + s.q_begin * p.shape.out_stride + g * p.group * D, p.shape.out_stride);
+  return ahead;
+}
+
 }  // namespace
 
 void attention_forward_part(const AttentionProblem& p, const ForwardArrays& a, float* scratch, detail::Cursor begin,
@@ -298,6 +326,7 @@ void attention_forward_part(const AttentionProblem& p, const ForwardArrays& a, f
       forward_single_query(p, a, w, s, b, g);
       continue;
     }
+    Ahead ahead = item + 1 < end.item ? next_item(p, a, item + 1) : Ahead(0, 0);
     Range packed{0, 0};  // key tiles in w, packed when first needed
     const auto pack = [&](std::int64_t t) {
       const std::int64_t k0 = t * kTile, rows = std::min(kTile, s.tk - k0), row = s.k_begin + k0;
@@ -313,7 +342,7 @@ void attention_forward_part(const AttentionProblem& p, const ForwardArrays& a, f
         while (packed.begin > keys.begin / kTile) pack(--packed.begin);
         while (packed.end < detail::tiles_of(keys.end)) pack(packed.end++);
       }
-      forward_tile(p, a, w, s, b, h, q0, rows);
+      forward_tile(p, a, w, s, b, h, q0, rows, ahead);
     }
   }
 }

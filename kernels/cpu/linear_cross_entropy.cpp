@@ -21,19 +21,27 @@
 
 #include "kernels/cpu/softmax-inl.h"
 
+#ifndef TRADEWIND_LINEAR_CROSS_ENTROPY_ONCE
+#define TRADEWIND_LINEAR_CROSS_ENTROPY_ONCE
+namespace tradewind::kernels::cpu {
+/// Floats from a row of logits to the next: rows begin at cache lines, or every vector of a row lies in two.
+inline std::int64_t logit_stride(std::int64_t V) { return (V + 15) / 16 * 16; }
+}  // namespace tradewind::kernels::cpu
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace tradewind::kernels::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 namespace vec = tradewind::kernels::HWY_NAMESPACE;
 
-// z [end - begin, V] are the logits of rows [begin, end) without bias; becomes their gradient if one is wanted.
+// z are the logits of rows [begin, end) without bias, logit_stride(V) apart; they become their gradient if one is wanted.
 void cross_entropy_rows(float* z, const CrossEntropyProblem& p, std::int64_t begin, std::int64_t end) {
   const hn::ScalableTag<float> d;
   const auto L = static_cast<std::int64_t>(hn::Lanes(d));
   const bool gradient = p.gradient();
   const double s = p.label_smoothing;
-  for (std::int64_t n = begin; n < end; ++n, z += p.V) {
+  for (std::int64_t n = begin; n < end; ++n, z += logit_stride(p.V)) {
     const std::int32_t t = p.targets[n];
     const bool ignored = t == p.ignore_index;
     if (ignored) {
@@ -85,22 +93,23 @@ void chunk(const CrossEntropyProblem& p, float* z, float* dw, float* dbias, Writ
            int threads) {
   const std::int64_t rows = end - begin;
   const float* x = p.x + begin * p.C;
-  gemm(z, p.V, {x, p.C}, {p.w, p.C, true}, rows, p.V, p.C, Write::kAssign, threads);
+  const std::int64_t ldz = logit_stride(p.V);
+  gemm(z, ldz, {x, p.C}, {p.w, p.C, true}, rows, p.V, p.C, Write::kAssign, threads);
   parallel_pieces(rows, 1, threads, [&](std::int64_t from, std::int64_t to) {
-    HWY_DYNAMIC_DISPATCH(cross_entropy_rows)(z + from * p.V, p, begin + from, begin + to);
+    HWY_DYNAMIC_DISPATCH(cross_entropy_rows)(z + from * ldz, p, begin + from, begin + to);
   });
-  if (p.dx != nullptr) gemm(p.dx + begin * p.C, p.C, {z, p.V}, {p.w, p.C}, rows, p.C, p.V, Write::kAssign, threads);
-  if (dw != nullptr) gemm(dw, p.C, {z, p.V, true}, {x, p.C}, p.V, p.C, rows, write, threads);
+  if (p.dx != nullptr) gemm(p.dx + begin * p.C, p.C, {z, ldz}, {p.w, p.C}, rows, p.C, p.V, Write::kAssign, threads);
+  if (dw != nullptr) gemm(dw, p.C, {z, ldz, true}, {x, p.C}, p.V, p.C, rows, write, threads);
   if (dbias == nullptr) return;
   parallel_pieces(p.V, 1024, threads, [&](std::int64_t from, std::int64_t to) {
     if (write == Write::kAssign) std::fill_n(dbias + from, to - from, 0.0F);
-    add_column_sums(dbias + from, z + from, rows, to - from, p.V);
+    add_column_sums(dbias + from, z + from, rows, to - from, ldz);
   });
 }
 
 /// All rows in order, every product by all threads.
 void shared_chunks(const CrossEntropyProblem& p, std::int64_t chunk_rows, const Launch& launch) {
-  const ScratchArray<float> z(launch, static_cast<std::size_t>(chunk_rows * p.V));
+  const ScratchArray<float> z(launch, static_cast<std::size_t>(chunk_rows * logit_stride(p.V)));
   Write write = p.write;
   for (std::int64_t n = 0; n < p.N; n += chunk_rows) {
     chunk(p, z.get(), p.dw, p.dbias, write, n, std::min(p.N, n + chunk_rows), launch.threads);
@@ -114,7 +123,7 @@ void private_chunks(const CrossEntropyProblem& p, std::int64_t part_rows, std::i
   const auto parts = static_cast<int>((p.N + part_rows - 1) / part_rows);
   const std::int64_t weights = p.dw != nullptr ? p.V * p.C : 0, biases = p.dbias != nullptr ? p.V : 0;
   const std::int64_t own = weights + biases;
-  const ScratchArray<float> z(launch, static_cast<std::size_t>(parts * chunk_rows * p.V));
+  const ScratchArray<float> z(launch, static_cast<std::size_t>(parts * chunk_rows * logit_stride(p.V)));
   const ScratchArray<float> partial(launch, static_cast<std::size_t>((parts - 1) * own));
   parallel_ranges(p.N, part_rows, parts, [&](std::int64_t begin, std::int64_t end, int part) {
     float* mine = part == 0 ? nullptr : partial.get() + (part - 1) * own;
@@ -122,7 +131,7 @@ void private_chunks(const CrossEntropyProblem& p, std::int64_t part_rows, std::i
     float* dbias = part == 0 || biases == 0 ? p.dbias : mine + weights;
     Write write = part == 0 ? p.write : Write::kAssign;
     for (std::int64_t n = begin; n < end; n += chunk_rows) {
-      chunk(p, z.get() + part * chunk_rows * p.V, dw, dbias, write, n, std::min(end, n + chunk_rows), 1);
+      chunk(p, z.get() + part * chunk_rows * logit_stride(p.V), dw, dbias, write, n, std::min(end, n + chunk_rows), 1);
       write = Write::kAccumulate;
     }
   });
