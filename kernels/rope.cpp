@@ -5,6 +5,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/rope.h"
+#include "kernels/cuda/rope.h"
 
 namespace tradewind::kernels {
 
@@ -17,7 +18,12 @@ void rope_apply(void* x, const std::int32_t* position, std::int64_t N, std::int6
   require(x != nullptr && position != nullptr, "rope_apply", "x and position must be given");
   require(options.theta > 0, "rope_apply", "theta must be positive");
   require_float32_on_cpu("rope_apply", launch, options.dtype);
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda("rope_apply");
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::rope_apply_cuda(x, position, N, heads, D, stride, options, launch);
+    else
+      throw_no_cuda("rope_apply");
+  }
   const auto lowest = std::min_element(position, position + N);
   if (*lowest < 0)
     throw InternalError("rope_apply: position " + std::to_string(*lowest) + " of row " + std::to_string(lowest - position) +

@@ -2,7 +2,9 @@
 //
 // x [N, ..]: row n holds `heads` heads of D elements from x + n * stride. Dimension i pairs with i + D/2 (kHalf, Llama) or
 // 2i with 2i + 1 (kInterleaved, GPT-J); angle = position[n] * theta^(-2 i / D), computed in float64 and rounded once:
-// (a cos - b sin, b cos + a sin). backward = true rotates by the negative angle, which is the gradient.
+// (a cos - b sin, b cos + a sin). backward = true rotates by the negative angle, which is the gradient. dtype: float32 on a
+// CPU, float32 and bfloat16 on CUDA. A negative position throws InternalError on a CPU; on CUDA nobody looks, and it is an
+// angle too.
 #pragma once
 
 #include <cstdint>

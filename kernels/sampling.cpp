@@ -5,6 +5,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/sampling.h"
+#include "kernels/cuda/sampling.h"
 
 namespace tradewind::kernels {
 
@@ -17,11 +18,16 @@ void sample(std::int32_t* next, const float* logits, std::int64_t N, std::int64_
           "temperature must be finite and not negative");
   require(options.top_k >= 0, "sample", "top_k must not be negative");
   require(options.top_p > 0 && options.top_p <= 1, "sample", "top_p must lie in (0, 1]");
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda("sample");
   if (N == 0) return;
   require(next != nullptr && logits != nullptr, "sample", "next and logits must not be null");
   require(options.temperature == 0 || (launch.step != nullptr && keys.sample != nullptr && keys.position != nullptr), "sample",
           "drawing needs launch.step (the seed) and the rows' keys");
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::sample_cuda(next, logits, N, V, keys, options, launch);
+    else
+      throw_no_cuda("sample");
+  }
   const std::int64_t bad = cpu::sample(next, logits, N, V, keys, options, launch);
   if (bad < N)
     throw DataError("sample: the logits of row " + std::to_string(bad) +

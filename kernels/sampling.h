@@ -6,7 +6,8 @@
 // (1: all); one is drawn by inverting the cumulative sum of the prefix in that order with a uniform number of 53 bits, the high
 // bits of w[0] 2^32 + w[1] of philox(philox_key(step->seed, purpose)) at counter {0, position, low, high word of sample}: so a
 // row's choice does not depend on the batch around it. Sums are float64.
-// -infinity is never drawn. A NaN or +infinity among the logits, or a row without a finite one, throws DataError with the row.
+// -infinity is never drawn. A NaN or +infinity among the logits, or a row without a finite one, throws DataError with the row;
+// on CUDA, where a kernel cannot throw, that row's next is -1, and who reads it must look.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // Softmax and log-softmax over the last dimension, and the gradient.
 //
-// x, y [N, C] contiguous. The row maximum is taken off first. A row of -infinity alone gives zeros (softmax).
+// x, y [N, C] contiguous, of dtype: float32 on a CPU, float32 and bfloat16 on CUDA. The row maximum is taken off first. A row
+// of -infinity alone gives zeros (softmax).
 #pragma once
 
 #include <cstdint>

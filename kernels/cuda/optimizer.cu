@@ -210,16 +210,6 @@ void update_kernel(UpdateView a, Rule rule) {
   });
 }
 
-/// x summed over the block, in every thread. `parts` has room for kWarps.
-TRADEWIND_DEVICE double block_double_sum(double x, double* parts) {
-  for (int bits = kWarpSize / 2; bits > 0; bits /= 2) x += shuffle_xor(x, bits);
-  if (lane() == 0) store(parts + warp(), x);
-  sync_block();
-  double sum = 0;
-  for (int w = 0; w < kWarps; ++w) sum += load(parts + w);
-  return sum;
-}
-
 /// sums[b] = the sum of the squares of x[b kNormBlock, (b + 1) kNormBlock), as far as it goes.
 template <bool kAligned>
 TRADEWIND_KERNEL_BOUNDS(kThreads, 4)
@@ -233,14 +223,14 @@ void squared_norm_kernel(double* sums, const float* x, std::int64_t count) {
     load_values(v, x + begin + i, left - i, kAligned);
     for (const float value : v) sum += static_cast<double>(value) * static_cast<double>(value);
   }
-  sum = block_double_sum(sum, reinterpret_cast<double*>(shared_arena()));
+  sum = block_sum<kWarps>(sum, reinterpret_cast<double*>(shared_arena()));
   if (linear_thread() == 0) store(sums + block_index().x, sum);
 }
 
 TRADEWIND_KERNEL_BOUNDS(kThreads, 1) void add_up_kernel(double* sum, const double* sums, std::int64_t count) {
   double mine = 0;
   for (std::int64_t i = linear_thread(); i < count; i += kThreads) mine += load(sums + i);
-  mine = block_double_sum(mine, reinterpret_cast<double*>(shared_arena()));
+  mine = block_sum<kWarps>(mine, reinterpret_cast<double*>(shared_arena()));
   if (linear_thread() == 0) store(sum, mine);
 }
 

@@ -34,6 +34,13 @@ SHAPES = {
     "convert_kernel": lambda *_: (256, 0),
     "update_kernel": lambda *_: (256, 264 * 8),
     "squared_norm_kernel": lambda *_: (256, 64),
+    "rope_kernel": lambda t, *_: (256, 2048),  # of heads of up to 512
+    "softmax_forward_kernel": lambda *_: (256, 0),
+    "softmax_backward_kernel": lambda *_: (256, 0),
+    "long_softmax_forward_kernel": lambda *_: (256, 128),
+    "long_softmax_backward_kernel": lambda *_: (256, 64),
+    "largest_kernel": lambda *_: (256, 64),
+    "draw_kernel": lambda *_: (256, 328),
     "embedding_forward_kernel": lambda *_: (256, 0),
     "bag_forward_kernel": lambda *_: (256, 0),
     "bag_weight_gradient_kernel": lambda *_: (256, 0),
@@ -55,10 +62,10 @@ def kernels(build):
         with open(log, encoding="utf-8") as file:
             for mangled, architecture, between, registers in ENTRY.findall(file.read()):
                 name = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout
-                match = re.search(r"(\w+)<([^(]*)>\(", name.replace("(anonymous namespace)::", "").replace("tradewind::kernels::", ""))
+                match = re.search(r"(\w+)(?:<([^(]*)>)?\(", name.replace("(anonymous namespace)::", "").replace("tradewind::kernels::", ""))
                 if not match or match.group(1) not in SHAPES:
                     continue  # of the tests
-                arguments = [a.strip() for a in match.group(2).split(",")]
+                arguments = [a.strip() for a in (match.group(2) or "float").split(",")]
                 spills = SPILL.search(between)
                 found.add((architecture, match.group(1), tuple(arguments), int(registers), int(spills.group(2)) if spills else 0))
     return sorted(found)

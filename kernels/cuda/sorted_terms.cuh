@@ -9,17 +9,15 @@
 #include <bit>
 #include <cstdint>
 
-#include "kernels/base/dispatch.h"
 #include "kernels/base/launch.h"
 #include "kernels/cuda/device/bag_row.cuh"
-#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/library.cuh"
 #include "kernels/embedding_bag.h"
 
 namespace tradewind::kernels::detail {
 namespace {
 
-inline constexpr int kThreads = 256;
+constexpr int kThreads = kGroupThreads;
 
 /// The sorted terms and their structure. Row s that was looked up has terms [starts[s], starts[s + 1]); chunk k has terms
 /// [chunks[k], chunks[k + 1]); term e belongs to row row_of[e] - 1. counts: rows, chunks.
@@ -77,34 +75,6 @@ TRADEWIND_KERNEL void chunk_flags_kernel(SortedTerms s) {
 TRADEWIND_KERNEL void chunks_kernel(SortedTerms s) {
   const std::int32_t e = term_of_thread();
   if (e < s.N) gather_begins(s, e, s.chunk_of, s.chunks, s.counts + 1);
-}
-
-/// As many blocks of kThreads as `items` groups of `lanes` need.
-inline Index3 group_grid(const char* op, std::int64_t items, int lanes) {
-  const std::int64_t groups = kThreads / lanes;
-  return grid_of(op, (items + groups - 1) / groups);
-}
-
-/// Calls f(RowShape{}) with the shape for rows of C channels.
-template <class F>
-void with_row(const char* op, DType dtype, std::int64_t C, bool is_aligned, const F& f) {
-  const auto with_type = [&](auto element) {
-    using T = decltype(element);
-    constexpr int kMost = sizeof(T) == 4 ? 8 : 4;  // vectors a lane for 1024 channels
-    const std::int64_t vectors = (C * static_cast<std::int64_t>(sizeof(T)) + 15) / 16;
-    if (C > 1024)
-      throw DeviceError(std::string(op) + ": rows of " + std::to_string(C) +
-                        " channels; the CUDA kernels have up to 1024: narrow the table, or set device = \"cpu\"");
-    if (!is_aligned) return f(RowShape<T, 32, kMost, false>{});
-    if (vectors <= 4) return f(RowShape<T, 4, 1, true>{});
-    if (vectors <= 8) return f(RowShape<T, 8, 1, true>{});
-    if (vectors <= 16) return f(RowShape<T, 16, 1, true>{});
-    if (vectors <= 32) return f(RowShape<T, 32, 1, true>{});
-    if (vectors <= 64) return f(RowShape<T, 32, 2, true>{});
-    if (vectors <= 128) return f(RowShape<T, 32, 4, true>{});
-    f(RowShape<T, 32, kMost, true>{});
-  };
-  with_element(op, dtype, with_type);
 }
 
 /// Sorts N terms and finds rows and chunks among them. Its arrays live as long as it does.

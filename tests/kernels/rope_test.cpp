@@ -1,65 +1,22 @@
-#include "kernels/rope.h"
-
 #include "kernels/base/error.h"
-#include "tests/support/oracle.h"
+#include "tests/kernels/rope_case.h"
 #include "tests/support/safetensors.h"
 #include "tests/support/targets.h"
 
 namespace tradewind::tests {
 namespace {
 
-using kernels::DType;
-using kernels::Launch;
-using kernels::RopeLayout;
-using kernels::RopeOptions;
-
-std::vector<double> oracle(std::vector<double> x, const std::vector<std::int32_t>& position, std::size_t heads, std::size_t D,
-                           std::size_t stride, const RopeOptions& options) {
-  for (std::size_t n = 0; n < position.size(); ++n)
-    for (std::size_t h = 0; h < heads; ++h)
-      for (std::size_t i = 0; i < D / 2; ++i) {
-        double* head = &x[n * stride + h * D];
-        double& a = options.layout == RopeLayout::kHalf ? head[i] : head[2 * i];
-        double& b = options.layout == RopeLayout::kHalf ? head[i + D / 2] : head[2 * i + 1];
-        const double angle = position[n] * std::pow(options.theta, -2.0 * static_cast<double>(i) / static_cast<double>(D));
-        const double c = std::cos(angle), s = options.backward ? -std::sin(angle) : std::sin(angle), keep = a;
-        a = keep * c - b * s;
-        b = b * c + keep * s;
-      }
-  return x;
-}
-
-Launch on(int threads) {
-  Launch launch;
-  launch.threads = threads;
-  return launch;
-}
-
 void apply(std::vector<float>& x, const std::vector<std::int32_t>& position, std::size_t heads, std::size_t D,
            std::size_t stride, const RopeOptions& options, int threads) {
-  kernels::rope_apply(x.data(), position.data(), static_cast<std::int64_t>(position.size()), static_cast<std::int64_t>(heads),
-                      static_cast<std::int64_t>(D), static_cast<std::int64_t>(stride), options, on(threads));
+  apply_rope(x, position, heads, D, stride, options, {.threads = threads});
 }
 
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(rotation_matches_float64) {
   on_every_target([](const std::string& target) {
-    for (const RopeLayout layout : {RopeLayout::kHalf, RopeLayout::kInterleaved})
-      for (const std::size_t N : {1, 7, 600})
-        for (const std::size_t D : {2, 6, 32, 64, 100})
-          for (const int first : {0, 1000, 1000000})
-            for (const int threads : {1, 2, 3})
-              for (const bool backward : {false, true}) {
-                const std::size_t heads = 3, stride = heads * D + 5;
-                const RopeOptions options{layout, 10000.0, backward, DType::kFloat32};
-                auto x = random_values(N * stride, 1);
-                std::vector<std::int32_t> position(N);
-                for (std::size_t n = 0; n < N; ++n) position[n] = first + static_cast<std::int32_t>(n * 5 % 131);
-                const auto expected = oracle(widen(x), position, heads, D, stride, options);
-                apply(x, position, heads, D, stride, options, threads);
-                check_close(target + " N " + std::to_string(N) + " D " + std::to_string(D), x, expected, 3e-7);
-              }
+    for (const RopeCase& c : rope_cases())
+      for (const int threads : {1, 2, 3}) check_rope(target, c, DType::kFloat32, {.threads = threads});
   });
 }
 
@@ -91,7 +48,7 @@ BOOST_AUTO_TEST_CASE(backward_is_the_numeric_gradient) {
     auto dy = random_values(N * D, 2);
     const auto up = widen(dy);
     const auto numeric = numeric_gradient(x, [&] {
-      const auto y = oracle(x, position, 1, D, D, options);
+      const auto y = rope_oracle(x, position, 1, D, D, options);
       double sum = 0;
       for (std::size_t i = 0; i < y.size(); ++i) sum += y[i] * up[i];
       return sum;

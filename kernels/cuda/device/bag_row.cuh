@@ -1,4 +1,4 @@
-// A row in the registers of a group of lanes: what all kernels of embedding_bag.cu do with rows.
+// A row in the registers of a group of lanes: what all kernels of embedding_bag.cu, and others with short rows, do with rows.
 //
 // A group is kLanes neighbouring lanes of a warp, 32 / kLanes groups side by side. It holds a row of C channels as kBlocks
 // times kLanes vectors of 16 bytes: channel (i kLanes + l) kPer is the first of lane l's vector i. kPer channels of type T are
@@ -6,10 +6,12 @@
 // one.
 #pragma once
 
+#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/reduce.cuh"
-#include "kernels/cuda/device/vector.cuh"
 
 namespace tradewind::kernels {
+
+inline constexpr int kGroupThreads = 256;
 
 /// The instantiations: T, lanes of a group, vectors a lane.
 template <class Element, int kLanes_, int kBlocks_, bool kAligned_>
@@ -61,6 +63,34 @@ TRADEWIND_DEVICE void store_floats(float* row, int C, const float (&x)[S::kChann
 template <class S>
 TRADEWIND_DEVICE float group_sum(float x) {
   return lanes_sum<S::kLanes>(x);
+}
+
+/// As many blocks of kGroupThreads as `items` groups of `lanes` need.
+inline Index3 group_grid(const char* op, std::int64_t items, int lanes) {
+  const std::int64_t groups = kGroupThreads / lanes;
+  return grid_of(op, (items + groups - 1) / groups);
+}
+
+/// Calls f(RowShape{}) with the shape for rows of C channels.
+template <class F>
+void with_row(const char* op, DType dtype, std::int64_t C, bool is_aligned, const F& f) {
+  const auto with_type = [&](auto element) {
+    using T = decltype(element);
+    constexpr int kMost = sizeof(T) == 4 ? 8 : 4;  // vectors a lane for 1024 channels
+    const std::int64_t vectors = (C * static_cast<std::int64_t>(sizeof(T)) + 15) / 16;
+    if (C > 1024)
+      throw DeviceError(std::string(op) + ": rows of " + std::to_string(C) +
+                        " channels; the CUDA kernels have up to 1024: narrow the table, or set device = \"cpu\"");
+    if (!is_aligned) return f(RowShape<T, 32, kMost, false>{});
+    if (vectors <= 4) return f(RowShape<T, 4, 1, true>{});
+    if (vectors <= 8) return f(RowShape<T, 8, 1, true>{});
+    if (vectors <= 16) return f(RowShape<T, 16, 1, true>{});
+    if (vectors <= 32) return f(RowShape<T, 32, 1, true>{});
+    if (vectors <= 64) return f(RowShape<T, 32, 2, true>{});
+    if (vectors <= 128) return f(RowShape<T, 32, 4, true>{});
+    f(RowShape<T, 32, kMost, true>{});
+  };
+  with_element(op, dtype, with_type);
 }
 
 }  // namespace tradewind::kernels

@@ -4,6 +4,7 @@
 //   warp_sum(x) warp_max(x)           over the warp; a NaN stays one
 //   block_sums<kWarps>(x, parts)      x[i] becomes its sum over the block; `parts`, kWarps * kValues floats of shared memory,
 //                                     may be used again after the next sync_block()
+//   block_sum<kWarps>(x, parts)       x summed over the block, in every thread; float or double, as `parts`
 #pragma once
 
 #include "kernels/cuda/device/simt.cuh"
@@ -58,6 +59,18 @@ TRADEWIND_DEVICE float block_sum(float x, float* parts) {
   float one[1] = {x};
   block_sums<kWarps>(one, parts);
   return one[0];
+}
+
+template <int kWarps>
+TRADEWIND_DEVICE double block_sum(double x, double* parts) {
+#pragma unroll
+  for (int bits = kWarpSize / 2; bits > 0; bits /= 2) x += shuffle_xor(x, bits);
+  if (lane() == 0) store(parts + warp(), x);
+  sync_block();
+  double sum = 0;
+#pragma unroll
+  for (int w = 0; w < kWarps; ++w) sum += load(parts + w);
+  return sum;
 }
 
 }  // namespace tradewind::kernels

@@ -1,0 +1,2 @@
+// rope.cu for the executor.
+#include "kernels/cuda/rope.cu"

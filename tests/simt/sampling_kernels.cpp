@@ -1,0 +1,2 @@
+// sampling.cu for the executor.
+#include "kernels/cuda/sampling.cu"

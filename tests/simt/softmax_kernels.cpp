@@ -1,0 +1,2 @@
+// softmax.cu for the executor.
+#include "kernels/cuda/softmax.cu"
