@@ -2,6 +2,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/linear.h"
+#include "kernels/cuda/linear.h"
 
 namespace tradewind::kernels {
 namespace {
@@ -15,7 +16,7 @@ LinearShape checked(const char* op, LinearShape shape, const LinearOptions& opti
   require(shape.ldy >= shape.N, op, "the row stride ldy is smaller than N");
   require(launch.threads >= 1, op, "launch.threads must be at least 1");
   require_float32_on_cpu(op, launch, options.dtype);
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(op);
+  if (!kHasCuda && launch.device.type == DeviceType::kCuda) throw_no_cuda(op);
   return shape;
 }
 
@@ -27,6 +28,8 @@ void linear_forward(void* y, void* pre, const void* x, const void* w, const void
   if (full.M == 0) return;
   require(y != nullptr && x != nullptr && w != nullptr, "linear_forward", "y, x and w must not be null");
   require(y != x && y != w && pre != x && pre != w, "linear_forward", "y and pre must not be an input");
+  if constexpr (kHasCuda)
+    if (launch.device.type == DeviceType::kCuda) return detail::linear_forward_cuda(y, pre, x, w, bias, full, options, launch);
   cpu::linear_forward(static_cast<float*>(y), static_cast<float*>(pre), static_cast<const float*>(x),
                       static_cast<const float*>(w), static_cast<const float*>(bias), full, options.activation, launch);
 }
@@ -37,6 +40,9 @@ void linear_backward_input(void* dx, const void* dy, const void* w, const Linear
   if (full.M == 0) return;
   require(dx != nullptr && dy != nullptr && w != nullptr, "linear_backward_input", "dx, dy and w must not be null");
   require(dx != dy && dx != w, "linear_backward_input", "dx must not be an input");
+  if constexpr (kHasCuda)
+    if (launch.device.type == DeviceType::kCuda)
+      return detail::linear_backward_input_cuda(dx, dy, w, full, write, options, launch);
   cpu::linear_backward_input(static_cast<float*>(dx), static_cast<const float*>(dy), static_cast<const float*>(w), full, write,
                              launch);
 }
@@ -48,6 +54,9 @@ void linear_backward_weight(float* dw, float* dbias, const void* dy, const void*
   require(full.M == 0 || (dy != nullptr && x != nullptr), "linear_backward_weight", "dy and x must not be null");
   require(dw != dy && dw != x && (dbias == nullptr || (dbias != dy && dbias != x && dbias != dw)), "linear_backward_weight",
           "dw and dbias must not be an input or each other");
+  if constexpr (kHasCuda)
+    if (launch.device.type == DeviceType::kCuda)
+      return detail::linear_backward_weight_cuda(dw, dbias, dy, x, full, write, options, launch);
   cpu::linear_backward_weight(dw, dbias, static_cast<const float*>(dy), static_cast<const float*>(x), full, write, launch);
 }
 

@@ -2,7 +2,7 @@
 //
 // Shapes: x [M, K] with row stride ldx, w [N, K] contiguous (torch.nn.Linear's layout), bias [N], y [M, N] with row
 // stride ldy. Strides count elements. 2 M N K FLOPs each.
-// dtype of x, y, w and their gradients: float32 (CPU); sums in float32. dw and dbias are float32.
+// dtype of x, y, w, bias and dx, dy: float32, on a GPU also bfloat16; sums in float32. dw and dbias are float32.
 // Deterministic: same bits for the same shape, threads and instruction set. With launch.stable_rows the forward product gives
 // each row of y the same bits whatever M and the threads.
 #pragma once

@@ -90,12 +90,38 @@ cublasLtHandle_t library() {
   return handle.get();
 }
 
+/// cuBLASLt adds a bias to each row of its column-major result: to each column of ours. Its GELU is the one by tanh.
+cublasLtEpilogue_t kind_of(const GemmEpilogue& e) {
+  const bool bias = e.bias != nullptr;
+  if (e.activation == Activation::kRelu) return bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
+  if (e.activation == Activation::kNone) return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+  if (e.before != nullptr) return bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+  return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+}
+
+void set_epilogue(cublasLtMatmulDesc_t description, const GemmEpilogue& e, DType c_type, std::int64_t c_stride) {
+  require(gemm_has(e.activation, e.before != nullptr, c_type), "gemm", "no such epilogue");
+  const auto set = [&](cublasLtMatmulDescAttributes_t attribute, const auto& value) {
+    TRADEWIND_CHECK_CUBLAS(cublasLtMatmulDescSetAttribute, description, attribute, &value, sizeof value);
+  };
+  set(CUBLASLT_MATMUL_DESC_EPILOGUE, kind_of(e));
+  if (e.bias != nullptr) {
+    set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, e.bias);
+    set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(c_type));
+  }
+  if (e.before == nullptr) return;
+  set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, e.before);
+  set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, c_stride);
+  set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, type_of(c_type));
+}
+
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what NVIDIA recommends for Hopper
 
 }  // namespace
 
 // cuBLASLt is column-major: a row-major matrix is its transpose there, so c^T = op(b)^T op(a)^T is asked for.
-void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const GemmShape& s, const Launch& launch) {
+void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const GemmShape& s, const Launch& launch,
+          const GemmEpilogue& epilogue) {
   if (s.m == 0 || s.n == 0) return;
   const cublasOperation_t first = s.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
                           second = s.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -105,6 +131,7 @@ void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const
   TRADEWIND_CHECK_CUBLAS(cublasLtMatmulDescSetAttribute, description.get(), CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first);
   TRADEWIND_CHECK_CUBLAS(cublasLtMatmulDescSetAttribute, description.get(), CUBLASLT_MATMUL_DESC_TRANSB, &second,
                          sizeof second);
+  set_epilogue(description.get(), epilogue, c_type, s.c_stride);
   Handle<cublasLtMatrixLayout_t> left(cublas().cublasLtMatrixLayoutDestroy), right(cublas().cublasLtMatrixLayoutDestroy),
       result(cublas().cublasLtMatrixLayoutDestroy);
   TRADEWIND_CHECK_CUBLAS(cublasLtMatrixLayoutCreate, left.address(), type_of(type), rows(s.b_transposed ? s.k : s.n),

@@ -2,9 +2,11 @@
 //
 // Mathematics and shapes: kernels/linear_cross_entropy.h. N rows, V classes, C channels. For each chunk of R rows:
 //   Z = X W^T           cuBLASLt, [R, V] float32
-//   Z becomes dL/dZ     one pass by a block a row: online logsumexp (Milakov and Gimelshein 2018), target, mean, loss; then the
-//   gradient in place dX = dZ W           cuBLASLt dW += dZ^T X        cuBLASLt, float32; the first chunk assigns where the
-//   caller does dbias += sum of dZ's rows, in order
+//   Z becomes dL/dZ     in place, one pass by a block a row: online logsumexp (Milakov and Gimelshein 2018), target, mean,
+//                       loss; then the gradient
+//   dX = dZ W           cuBLASLt
+//   dW += dZ^T X        cuBLASLt, float32; the first chunk assigns where the caller does
+//   dbias += sum of dZ's rows, device/column_sum.cuh
 // bfloat16: Z is float32 all the same (a logit of 20 in bf16 is off by 0.06), dZ is bf16, in an array of its own.
 //
 // Bound by the products, 6 N C V FLOPs. A logit goes through HBM as 4 bytes written by the product, 4 read for the sum, 4 read
@@ -21,9 +23,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda/device/column_sum.cuh"
+#include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/library.cuh"
-#include "kernels/cuda/device/mma_tile.cuh"
-#include "kernels/cuda/device/stream.cuh"
 
 namespace tradewind::kernels::detail {
 namespace {
@@ -112,18 +114,6 @@ void cross_entropy_kernel(float* loss, float* nll, float* lse, T* dz, const floa
   }
 }
 
-/// dbias [V] = (or +=) the sum of the rows of dz, in order. A thread a column.
-template <class T>
-TRADEWIND_KERNEL_BOUNDS(kThreads, 1)
-void column_sum_kernel(float* dbias, const T* dz, std::int64_t rows, std::int64_t V, int accumulate) {
-  const std::int64_t v = std::int64_t{block_index().x} * kThreads + linear_thread();
-  if (v >= V) return;
-  float sum = accumulate != 0 ? load(dbias + v) : 0.0F;
-#pragma unroll 4
-  for (std::int64_t n = 0; n < rows; ++n) sum += to_float(load(dz + n * V + v));
-  store(dbias + v, sum);
-}
-
 template <class T>
 struct Pointers {
   T* dx;
@@ -169,8 +159,7 @@ void compute(float* loss, float* nll, float* lse, const Pointers<T>& p, float* d
             .beta = adds ? 1.0F : 0.0F},
            launch_at);
     if (dbias != nullptr)
-      launch(column_sum_kernel<T>, Index3{static_cast<unsigned>((V + kThreads - 1) / kThreads)}, Index3{kThreads}, 0,
-             launch_at.stream, dbias, dz, rows, V, adds ? 1 : 0);
+      column_sum(dbias, static_cast<const T*>(dz), rows, V, V, adds ? Write::kAccumulate : Write::kAssign, launch_at);
   }
 }
 
@@ -197,13 +186,7 @@ void linear_cross_entropy_cuda(float* loss, float* nll, float* lse, void* dx, fl
     const Pointers<T> p{static_cast<T*>(dx), static_cast<const T*>(x), static_cast<const T*>(w), static_cast<const T*>(bias)};
     compute(loss, nll, lse, p, dw, dbias, N, V, C, write, a, o.dtype, launch_at, chunk_bytes);
   };
-  if (o.dtype == DType::kBFloat16)
-    run(BFloat16{});
-  else if (o.dtype == DType::kFloat32)
-    run(float{});
-  else
-    throw DeviceError(std::string("linear_cross_entropy: the CUDA kernels compute in bfloat16 and float32 and were given ") +
-                      name_of(o.dtype));
+  with_element("linear_cross_entropy", o.dtype, run);
 }
 
 }  // namespace tradewind::kernels::detail

@@ -1,7 +1,7 @@
 #include "kernels/linear.h"
 
 #include "kernels/base/error.h"
-#include "tests/support/oracle.h"
+#include "tests/kernels/linear_case.h"
 #include "tests/support/safetensors.h"
 
 using namespace tradewind;
@@ -10,70 +10,11 @@ using namespace tradewind::tests;
 
 namespace {
 
-double activate(double x, Activation activation) {
-  switch (activation) {
-    case Activation::kNone: return x;
-    case Activation::kRelu: return x > 0 ? x : 0;
-    case Activation::kGeluTanh:
-      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
-    case Activation::kGeluExact: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-    case Activation::kSilu: return x / (1 + std::exp(-x));
-  }
-  return NAN;
-}
-
-// float64 meaning of the three products, over strided rows. Padding between rows is not touched.
-struct Oracle {
-  std::int64_t M, N, K, ldx, ldy;
-  std::vector<double> forward(const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& bias,
-                              std::vector<double> y, Activation activation) const {
-    for (std::int64_t m = 0; m < M; ++m)
-      for (std::int64_t n = 0; n < N; ++n) {
-        double sum = bias.empty() ? 0 : bias[n];
-        for (std::int64_t k = 0; k < K; ++k) sum += x[m * ldx + k] * w[n * K + k];
-        y[m * ldy + n] = activate(sum, activation);
-      }
-    return y;
-  }
-  std::vector<double> input(const std::vector<double>& dy, const std::vector<double>& w, std::vector<double> dx,
-                            bool add) const {
-    for (std::int64_t m = 0; m < M; ++m)
-      for (std::int64_t k = 0; k < K; ++k) {
-        double sum = add ? dx[m * ldx + k] : 0;
-        for (std::int64_t n = 0; n < N; ++n) sum += dy[m * ldy + n] * w[n * K + k];
-        dx[m * ldx + k] = sum;
-      }
-    return dx;
-  }
-  std::vector<double> weight(const std::vector<double>& dy, const std::vector<double>& x, std::vector<double> dw,
-                             bool add) const {
-    for (std::int64_t n = 0; n < N; ++n)
-      for (std::int64_t k = 0; k < K; ++k) {
-        double sum = add ? dw[n * K + k] : 0;
-        for (std::int64_t m = 0; m < M; ++m) sum += dy[m * ldy + n] * x[m * ldx + k];
-        dw[n * K + k] = sum;
-      }
-    return dw;
-  }
-  std::vector<double> bias(const std::vector<double>& dy, std::vector<double> db, bool add) const {
-    for (std::int64_t n = 0; n < N; ++n) {
-      double sum = add ? db[n] : 0;
-      for (std::int64_t m = 0; m < M; ++m) sum += dy[m * ldy + n];
-      db[n] = sum;
-    }
-    return db;
-  }
-};
-
 Launch with_threads(int threads) {
   Launch launch;
   launch.threads = threads;
   return launch;
 }
-
-constexpr double kTolerance = 3e-6;
-constexpr std::int64_t kShapes[][3] = {{1, 1, 1},    {7, 5, 3},  {64, 65, 100}, {100, 7, 64},
-                                       {1, 100, 65}, {65, 1, 7}, {1100, 33, 20}};
 
 }  // namespace
 
@@ -81,7 +22,7 @@ BOOST_AUTO_TEST_CASE(stable_rows_have_the_same_bits_whatever_stands_beside_them)
   constexpr std::int64_t kRows = 70;
   for (const auto& [N, K] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {5, 3}, {65, 100}, {24, 64}, {300, 67}}) {
     const auto x = random_values(kRows * K, 1), w = random_values(N * K, 2), b = random_values(N, 3);
-    const Oracle oracle{kRows, N, K, K, N};
+    const LinearOracle oracle{kRows, N, K, K, N};
     const auto want = oracle.forward(widen(x), widen(w), widen(b), std::vector<double>(kRows * N), Activation::kGeluTanh);
     const auto rows = [&](std::int64_t first, std::int64_t count, int threads) {
       Launch launch = with_threads(threads);
@@ -92,7 +33,7 @@ BOOST_AUTO_TEST_CASE(stable_rows_have_the_same_bits_whatever_stands_beside_them)
       return y;
     };
     const auto all = rows(0, kRows, 1);
-    check_close("stable rows", all, want, kTolerance);
+    check_close("stable rows", all, want, kLinearTolerance);
     for (const std::int64_t count : {1, 2, 3, 4, 5, 7, 16, 33})
       for (const int threads : {1, 2, 3}) {
         const auto part = rows(11, count, threads);
@@ -103,67 +44,25 @@ BOOST_AUTO_TEST_CASE(stable_rows_have_the_same_bits_whatever_stands_beside_them)
 }
 
 BOOST_AUTO_TEST_CASE(forward_matches_float64) {
-  for (const auto& [M, N, K] : kShapes)
-    for (const int threads : {1, 2, 3})
-      for (const std::int64_t pad : {0, 3})
-        for (const bool with_bias : {false, true}) {
-          const LinearShape shape{M, N, K, pad ? K + pad : 0, pad ? N + pad : 0};
-          const Oracle oracle{M, N, K, K + pad, N + pad};
-          const auto x = random_values(M * (K + pad), 1), w = random_values(N * K, 2), b = random_values(N, 3),
-                     before = random_values(M * (N + pad), 4);
-          auto y = before;
-          linear_forward(y.data(), nullptr, x.data(), w.data(), with_bias ? b.data() : nullptr, shape, {},
-                         with_threads(threads));
-          check_close("y", y,
-                      oracle.forward(widen(x), widen(w), with_bias ? widen(b) : std::vector<double>{}, widen(before),
-                                     Activation::kNone),
-                      kTolerance);
-        }
+  for (LinearCase c : linear_forward_cases())
+    for (c.threads = 1; c.threads <= 3; ++c.threads) check_linear_forward(c);
 }
 
 BOOST_AUTO_TEST_CASE(forward_applies_the_activation_and_keeps_what_was_before_it) {
-  for (const auto activation :
-       {Activation::kNone, Activation::kRelu, Activation::kGeluTanh, Activation::kGeluExact, Activation::kSilu})
-    for (const auto& [M, N, K] : kShapes)
-      for (const std::int64_t pad : {0, 3})
-        for (const bool keep : {false, true}) {
-          const LinearShape shape{M, N, K, K + pad, N + pad};
-          const Oracle oracle{M, N, K, K + pad, N + pad};
-          const auto x = random_values(M * (K + pad), 1), w = random_values(N * K, 2), b = random_values(N, 3),
-                     before = random_values(M * (N + pad), 4);
-          auto y = before, pre = before;
-          linear_forward(y.data(), keep ? pre.data() : nullptr, x.data(), w.data(), b.data(), shape, {.activation = activation},
-                         with_threads(2));
-          check_close("y", y, oracle.forward(widen(x), widen(w), widen(b), widen(before), activation), kTolerance);
-          if (keep)
-            check_close("pre", pre, oracle.forward(widen(x), widen(w), widen(b), widen(before), Activation::kNone), kTolerance);
-        }
+  for (LinearCase c : linear_activation_cases()) {
+    c.threads = 2;
+    check_linear_forward(c);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(gradients_match_float64) {
-  for (const auto& [M, N, K] : kShapes)
-    for (const int threads : {1, 2, 3})
-      for (const std::int64_t pad : {0, 3})
-        for (const Write write : {Write::kAssign, Write::kAccumulate}) {
-          const bool add = write == Write::kAccumulate;
-          const LinearShape shape{M, N, K, K + pad, N + pad};
-          const Oracle oracle{M, N, K, K + pad, N + pad};
-          const auto x = random_values(M * (K + pad), 1), w = random_values(N * K, 2), dy = random_values(M * (N + pad), 3);
-          auto dx = random_values(M * (K + pad), 4), dw = random_values(N * K, 5), db = random_values(N, 6);
-          const auto want_dx = oracle.input(widen(dy), widen(w), widen(dx), add);
-          const auto want_dw = oracle.weight(widen(dy), widen(x), widen(dw), add);
-          const auto want_db = oracle.bias(widen(dy), widen(db), add);
-          linear_backward_input(dx.data(), dy.data(), w.data(), shape, write, {}, with_threads(threads));
-          linear_backward_weight(dw.data(), db.data(), dy.data(), x.data(), shape, write, {}, with_threads(threads));
-          check_close("dx", dx, want_dx, kTolerance);
-          check_close("dw", dw, want_dw, kTolerance);
-          check_close("dbias", db, want_db, kTolerance);
-        }
+  for (LinearCase c : linear_gradient_cases())
+    for (c.threads = 1; c.threads <= 3; ++c.threads) check_linear_gradients(c);
 }
 
 BOOST_AUTO_TEST_CASE(analytic_gradients_match_numeric_ones) {
   const std::int64_t M = 4, N = 3, K = 5;
-  const Oracle oracle{M, N, K, K, N};
+  const LinearOracle oracle{M, N, K, K, N};
   auto x = widen(random_values(M * K, 1)), w = widen(random_values(N * K, 2)), b = widen(random_values(N, 3));
   const auto dy = widen(random_values(M * N, 4));
   const auto loss = [&] {

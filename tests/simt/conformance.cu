@@ -3,11 +3,13 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <tuple>
 
 #include "kernels/cuda/device/library.cuh"
 #include "kernels/cuda/device/simt.cuh"
 #include "kernels/cuda/device/stream.cuh"
 #include "tests/simt/conformance.h"
+#include "tests/support/device_place.h"
 
 namespace tradewind::tests {
 namespace {
@@ -314,12 +316,17 @@ TRADEWIND_KERNEL void approximations(float* out) {
   const int t = linear_thread();
   store(out + t, exp2_approximate(static_cast<float>(t - 16) * 0.37F));
   store(out + 32 + t, log2_approximate(static_cast<float>(t + 1) * 0.37F));
+  store(out + 64 + t, reciprocal_approximate(static_cast<float>(t - 16) * 0.37F));
 }
 std::string check_approximations() {
   std::vector<double> expected;
   for (int t = 0; t < 32; ++t) expected.push_back(std::exp2(static_cast<double>(static_cast<float>(t - 16) * 0.37F)));
   for (int t = 0; t < 32; ++t) expected.push_back(std::log2(static_cast<double>(static_cast<float>(t + 1) * 0.37F)));
-  return compare(results<float>(64, {1}, {32}, 0, approximations), expected, 1e-6);
+  for (int t = 0; t < 32; ++t) expected.push_back(1 / static_cast<double>(static_cast<float>(t - 16) * 0.37F));
+  std::vector<float> got = results<float>(96, {1}, {32}, 0, approximations);
+  if (!(got[80] == INFINITY)) return "1 / 0 is " + std::to_string(got[80]);
+  got[80] = 0, expected[80] = 0;
+  return compare(got, expected, 1e-6);
 }
 
 TRADEWIND_KERNEL void add(int* x, const int* by, int count) {
@@ -413,6 +420,45 @@ std::string check_gemm() {
   return "";
 }
 
+// Bias and activation at once, in bfloat16; c's rows wider than they need be, and what is between them left alone.
+std::string check_epilogues() {
+  StreamScratch scratch(nullptr);
+  const Launch launch_at{.device = {.type = DeviceType::kCuda}, .scratch = &scratch};
+  const GemmShape s{.m = 24, .n = 16, .k = 8, .a_stride = 8, .b_stride = 8, .c_stride = 24, .b_transposed = true};
+  const auto half = [](double x) { return BFloat16{bfloat16_of(static_cast<float>(x))}; };
+  const auto whole = [](BFloat16 x) { return double{float_of_bfloat16(x.bits)}; };
+  std::vector<BFloat16> a(24 * 8), b(16 * 8), bias(16), nothing(24 * 24, half(9));
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] = half(static_cast<double>(i * 7 % 5) / 4 - 0.5);
+  for (std::size_t i = 0; i < b.size(); ++i) b[i] = half(static_cast<double>(i * 5 % 7) / 4 - 0.75);
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = half(static_cast<double>(i % 9) / 8 - 0.5);
+  const Array<BFloat16> left(a, nullptr), right(b, nullptr), added(bias, nullptr);
+  for (const auto& [activation, with_bias, keep] : {std::tuple{Activation::kNone, true, false},
+                                                    {Activation::kRelu, false, false},
+                                                    {Activation::kRelu, true, false},
+                                                    {Activation::kGeluTanh, false, false},
+                                                    {Activation::kGeluTanh, true, false},
+                                                    {Activation::kGeluTanh, false, true},
+                                                    {Activation::kGeluTanh, true, true}}) {
+    const Array<BFloat16> result(nothing, nullptr), before(nothing, nullptr);
+    gemm(result.get(), DType::kBFloat16, left.get(), right.get(), DType::kBFloat16, s, launch_at,
+         {.bias = with_bias ? added.get() : nullptr, .activation = activation, .before = keep ? before.get() : nullptr});
+    const std::vector<BFloat16> got = result.values(), kept = before.values();
+    for (std::size_t i = 0; i < 24; ++i)
+      for (std::size_t j = 0; j < 24; ++j) {
+        double x = with_bias && j < 16 ? whole(bias[j]) : 0;
+        for (std::size_t k = 0; k < 8 && j < 16; ++k) x += whole(a[i * 8 + k]) * whole(b[j * 8 + k]);
+        const double gelu = 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+        const double y = activation == Activation::kNone ? x : activation == Activation::kRelu ? std::max(x, 0.0) : gelu;
+        const double error = std::abs(whole(got[i * 24 + j]) - (j < 16 ? y : 9)),
+                     before_error = std::abs(whole(kept[i * 24 + j]) - (keep && j < 16 ? x : 9));
+        if (!(error <= 1e-2 * std::max(1.0, std::abs(y))) || !(before_error <= 4e-3 * std::max(1.0, std::abs(x))))
+          return "activation " + std::to_string(static_cast<int>(activation)) + (with_bias ? " bias" : "") +
+                 (keep ? " kept" : "") + " at " + std::to_string(i) + ", " + std::to_string(j);
+      }
+  }
+  return "";
+}
+
 template <class Key, class Value>
 std::string check_sort(const Launch& launch_at) {
   std::vector<Key> keys;
@@ -469,10 +515,11 @@ std::vector<Outcome> check_conformance() {
           {"mma_tf32", check_mma(mma_single, 8)},
           {"bfloat16 conversions", check_conversions()},
           {"round_tf32", check_tf32()},
-          {"exp2 and log2", check_approximations()},
+          {"exp2, log2 and reciprocal", check_approximations()},
           {"streams and events", check_streams()},
           {"captured steps", check_graphs()},
           {"gemm", check_gemm()},
+          {"gemm's epilogues", check_epilogues()},
           {"sort_pairs, exclusive_sum and inclusive_sum", check_sort_and_sum()}};
 }
 

@@ -239,5 +239,9 @@ inline std::uint32_t round_tf32(float x) {
 }
 inline float exp2_approximate(float x) { return std::exp2(x); }
 inline float log2_approximate(float x) { return std::log2(x); }
+inline float reciprocal_approximate(float x) {
+  const float y = 1.0F / x;
+  return std::abs(y) < std::numeric_limits<float>::min() ? std::copysign(0.0F, x) : y;
+}
 
 }  // namespace tradewind::kernels

@@ -2,9 +2,11 @@
 #include "kernels/cuda/device/library.cuh"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
+#include "kernels/cuda/device/vector.cuh"
 #include "tests/simt/machine.h"
 
 namespace tradewind::kernels {
@@ -31,7 +33,20 @@ Span span_of(const T* p, std::int64_t count) {
   return {reinterpret_cast<const std::byte*>(p), static_cast<std::size_t>(count) * sizeof(T)};
 }
 
-void multiply(void* c, DType c_type, const void* a, const void* b, DType type, const GemmShape& s) {
+void put_at(void* p, DType type, std::int64_t i, float value) {
+  if (type == DType::kFloat32)
+    static_cast<float*>(p)[i] = value;
+  else
+    static_cast<BFloat16*>(p)[i] = to_bfloat16(value);
+}
+
+double activated(double x, Activation activation) {
+  if (activation == Activation::kRelu) return x < 0 ? 0 : x;
+  if (activation == Activation::kNone) return x;
+  return 0.5 * x * (1 + std::tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+}
+
+void multiply(void* c, DType c_type, const void* a, const void* b, DType type, const GemmShape& s, const GemmEpilogue& e) {
   for (std::int64_t i = 0; i < s.m; ++i)
     for (std::int64_t j = 0; j < s.n; ++j) {
       double sum = 0;
@@ -39,25 +54,34 @@ void multiply(void* c, DType c_type, const void* a, const void* b, DType type, c
         sum += value_at(a, type, s.a_transposed ? x * s.a_stride + i : i * s.a_stride + x) *
                value_at(b, type, s.b_transposed ? j * s.b_stride + x : x * s.b_stride + j);
       const std::int64_t at = i * s.c_stride + j;
-      const auto result = static_cast<float>(s.alpha * sum + (s.beta == 0.0F ? 0.0 : s.beta * value_at(c, c_type, at)));
-      if (c_type == DType::kFloat32)
-        static_cast<float*>(c)[at] = result;
-      else
-        static_cast<BFloat16*>(c)[at] = to_bfloat16(result);
+      double result = s.alpha * sum + (s.beta == 0.0F ? 0.0 : s.beta * value_at(c, c_type, at));
+      if (e.bias != nullptr) result += value_at(e.bias, c_type, j);
+      if (e.before != nullptr) put_at(e.before, c_type, at, static_cast<float>(result));
+      put_at(c, c_type, at, static_cast<float>(activated(result, e.activation)));
     }
 }
 
 }  // namespace
 
-void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const GemmShape& s, const Launch& launch) {
+void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const GemmShape& s, const Launch& launch,
+          const GemmEpilogue& e) {
   if (s.m == 0 || s.n == 0) return;
+  require(gemm_has(e.activation, e.before != nullptr, c_type), "gemm", "no such epilogue");
+  if (e.bias != nullptr || e.activation != Activation::kNone)
+    require(vectors_fit({a, b, c, e.bias, e.before}, {s.a_stride, s.b_stride, s.c_stride}, c_type), "gemm",
+            "an epilogue wants whole vectors");
   std::vector<Span> reads = spans_of(a, type, s.a_transposed ? s.k : s.m, s.a_transposed ? s.m : s.k, s.a_stride);
   const std::vector<Span> right = spans_of(b, type, s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n, s.b_stride);
-  const std::vector<Span> result = spans_of(c, c_type, s.m, s.n, s.c_stride);
+  std::vector<Span> result = spans_of(c, c_type, s.m, s.n, s.c_stride);
   reads.insert(reads.end(), right.begin(), right.end());
   if (s.beta != 0.0F) reads.insert(reads.end(), result.begin(), result.end());
+  if (e.bias != nullptr) reads.push_back(spans_of(e.bias, c_type, 1, s.n, s.n)[0]);
+  if (e.before != nullptr) {
+    const std::vector<Span> before = spans_of(e.before, c_type, s.m, s.n, s.c_stride);
+    result.insert(result.end(), before.begin(), before.end());
+  }
   Machine::current().enqueue_library(
-      "gemm", reads, result, [=] { multiply(c, c_type, a, b, type, s); }, launch.stream);
+      "gemm", reads, result, [=] { multiply(c, c_type, a, b, type, s, e); }, launch.stream);
 }
 
 namespace {

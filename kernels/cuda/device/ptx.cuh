@@ -136,6 +136,12 @@ TRADEWIND_DEVICE float log2_approximate(float x) {
   return y;
 }
 
+TRADEWIND_DEVICE float reciprocal_approximate(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 TRADEWIND_DEVICE std::uint32_t round_tf32(float x) {
   std::uint32_t y;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));

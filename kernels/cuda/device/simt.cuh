@@ -25,6 +25,7 @@
 //   mma_bfloat16(d, a, b)                                   d += a b, m16n8k16; fragments as in the PTX manual
 //   mma_tf32(d, a, b)                                       d += a b, m16n8k8; the low 13 bits of a and b are not looked at
 //   exp2_approximate log2_approximate                       2 units in the last place
+//   reciprocal_approximate                                  1 unit in the last place; no subnormal results
 //   to_float to_bfloat16 pack_bfloat16 float_bits from_bits conversions, round to nearest even
 #pragma once
 

@@ -1,0 +1,2 @@
+// linear.cu for the executor.
+#include "kernels/cuda/linear.cu"
