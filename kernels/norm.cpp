@@ -2,6 +2,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/norm.h"
+#include "kernels/cuda/norm.h"
 
 namespace tradewind::kernels {
 namespace {
@@ -18,9 +19,9 @@ void require_norm(const char* op, std::int64_t N, std::int64_t C, const float* m
   require(options.epsilon >= 0.0F, op, "epsilon must not be negative");
 }
 
-void require_cpu(const char* op, DType dtype, const Launch& launch) {
+void require_arm(const char* op, DType dtype, const Launch& launch) {
   require_float32_on_cpu(op, launch, dtype);
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(op);
+  if (!kHasCuda && launch.device.type == DeviceType::kCuda) throw_no_cuda(op);
 }
 
 std::uint32_t threshold_of(const Dropout& dropout) { return dropout_threshold(dropout.p); }
@@ -34,7 +35,10 @@ void norm_forward(void* y, float* mean, float* rstd, const void* x, const float*
                   std::int64_t C, const NormOptions& options, const Launch& launch) {
   require_norm("norm_forward", N, C, mean, rstd, weight, options);
   require(N == 0 || (y != nullptr && x != nullptr), "norm_forward", "y and x must be given");
-  require_cpu("norm_forward", options.dtype, launch);
+  require_arm("norm_forward", options.dtype, launch);
+  if constexpr (kHasCuda)
+    if (launch.device.type == DeviceType::kCuda)
+      return detail::norm_forward_cuda(nullptr, y, mean, rstd, nullptr, x, weight, bias, N, C, {}, {}, options, launch);
   const cpu::NormForwardRows rows{.s = nullptr,
                                   .y = out(y),
                                   .mean = mean,
@@ -60,7 +64,11 @@ void norm_backward(void* dx, float* dweight, float* dbias, const void* dy, const
   require_norm("norm_backward", N, C, mean, rstd, weight, options);
   require(N == 0 || (dx != nullptr && dy != nullptr && x != nullptr), "norm_backward", "dx, dy and x must be given");
   require(dx != dy || write_dx == Write::kAssign, "norm_backward", "dx cannot be accumulated over dy itself");
-  require_cpu("norm_backward", options.dtype, launch);
+  require_arm("norm_backward", options.dtype, launch);
+  if constexpr (kHasCuda)
+    if (launch.device.type == DeviceType::kCuda)
+      return detail::norm_backward_cuda(dx, nullptr, dweight, dbias, dy, write_dx == Write::kAccumulate ? dx : nullptr, x, mean,
+                                        rstd, weight, N, C, {}, {}, write_dw, options, launch);
   const cpu::NormBackwardRows rows{.out = out(dx),
                                    .masked = nullptr,
                                    .dweight = dweight,
@@ -90,7 +98,10 @@ void residual_norm_forward(void* s, void* y, float* mean, float* rstd, const voi
   require(N == 0 || (s != nullptr && residual != nullptr && x != nullptr), kOp, "s, residual and x must be given");
   require(y == nullptr || (y != s && y != x && y != residual), kOp, "y must be an array of its own");
   require_dropout(kOp, dropout, keys, launch);
-  require_cpu(kOp, options.dtype, launch);
+  require_arm(kOp, options.dtype, launch);
+  if constexpr (kHasCuda)
+    if (launch.device.type == DeviceType::kCuda)
+      return detail::norm_forward_cuda(s, y, mean, rstd, residual, x, weight, bias, N, C, dropout, keys, options, launch);
   const cpu::NormForwardRows rows{.s = out(s),
                                   .y = out(y),
                                   .mean = mean,
@@ -126,7 +137,11 @@ void residual_norm_backward(void* dresidual, void* dx, float* dweight, float* db
   require(dx == nullptr || dx != dresidual, kOp, "dx and dresidual must be two arrays");
   require(dy == nullptr || dy != dresidual || ds == nullptr || ds != dy, kOp, "dresidual may be ds, not dy");
   require_dropout(kOp, dropout, keys, launch);
-  require_cpu(kOp, options.dtype, launch);
+  require_arm(kOp, options.dtype, launch);
+  if constexpr (kHasCuda)
+    if (launch.device.type == DeviceType::kCuda)
+      return detail::norm_backward_cuda(dresidual, dx, dweight, dbias, dy, ds, s, mean, rstd, weight, N, C, dropout, keys,
+                                        write_dw, options, launch);
   const cpu::NormBackwardRows rows{.out = out(dresidual),
                                    .masked = out(dx),
                                    .dweight = dweight,

@@ -32,6 +32,8 @@ SHAPES = {
     "cross_entropy_kernel": lambda t, *_: (256, 128),
     "column_sum_kernel": lambda t, *_: (256, 32 * 64 * 4),
     "bias_activation_kernel": lambda t, *_: (256, 0),
+    "norm_forward_kernel": lambda t, *_: (256, 256),
+    "norm_backward_kernel": lambda t, *_: (256, 32 * 1024),
     "convert_kernel": lambda *_: (256, 0),
     "update_kernel": lambda *_: (256, 264 * 8),
     "squared_norm_kernel": lambda *_: (256, 64),

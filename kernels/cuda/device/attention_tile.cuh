@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/base/launch.h"
-#include "kernels/base/philox.h"
+#include "kernels/cuda/device/dropout_mask.cuh"
 #include "kernels/cuda/device/mma_tile.cuh"
 
 namespace tradewind::kernels::detail {
@@ -90,30 +90,12 @@ TRADEWIND_DEVICE float score_of(const AttentionView& a, const AttentionSequence&
   return (bias == nullptr ? score : score + load(bias + i * a.bias_stride_q + j)) * kLog2E;
 }
 
-/// Rows of dropout masks: which counters a query has (kernels/base/philox.h).
-struct DropoutRow {
-  std::uint64_t sample;
-  std::uint32_t position;
-};
 TRADEWIND_DEVICE DropoutRow dropout_row(const AttentionView& a, const AttentionSequence& s, int i) {
   if (i >= s.tq) return {0, 0};
   return {load(a.sample + s.q_begin + i), static_cast<std::uint32_t>(load(a.position + s.q_begin + i))};
 }
 TRADEWIND_DEVICE PhiloxKey dropout_key(const AttentionView& a, int h) {
   return philox_key(load(&a.step->seed), a.purpose + (static_cast<std::uint64_t>(h + 1) << 32));
-}
-/// Which of the 8 keys 64 s + r, r + 8, ..., r + 56 are kept, a bit each: one counter.
-TRADEWIND_DEVICE std::uint32_t kept_of(PhiloxKey key, DropoutRow row, int s, int r, std::uint32_t threshold) {
-  const PhiloxBlock block =
-      philox(key, {{static_cast<std::uint32_t>(8 * s + r), row.position, static_cast<std::uint32_t>(row.sample),
-                    static_cast<std::uint32_t>(row.sample >> 32)}});
-  std::uint32_t kept = 0;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    if ((block.w[i] & 0xFFFFU) >= threshold) kept |= 1U << i;
-    if (block.w[i] >> 16 >= threshold) kept |= 16U << i;
-  }
-  return kept;
 }
 
 /// The kept keys of a query among the kN groups of 8 keys from j on (j a multiple of 8 kN, which is 32 or 64), a bit a group:

@@ -1,0 +1,2 @@
+// norm.cu for the executor.
+#include "kernels/cuda/norm.cu"
