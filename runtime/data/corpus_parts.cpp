@@ -10,7 +10,7 @@ namespace tradewind::runtime {
 namespace {
 
 [[noreturn]] void refuse_without_end(const std::string& what, const std::string& remedy) {
-  throw ConfigError(fmt::format("the text is cut into documents (data.documents, JSON lines), but {}. {}", what, remedy));
+  throw ConfigError(fmt::format("the text is cut into documents (data.documents, JSON lines, CSV), but {}. {}", what, remedy));
 }
 
 std::shared_ptr<Tokenizer> choose_tokenizer(const DataConfig& config, std::span<const std::string_view> texts, bool separate,
@@ -75,8 +75,17 @@ std::string with_commas(std::int64_t n) {
   return digits;
 }
 
+TextFormat text_format(const DataConfig& config, const std::string& path) {
+  if (config.format == "auto") return format_of_name(path);
+  return config.format == "jsonl" ? TextFormat::kJsonLines : config.format == "csv" ? TextFormat::kCsv : TextFormat::kText;
+}
+
+std::string documents_of(const DataConfig& config, TextFormat format) {
+  return format == TextFormat::kJsonLines ? "json_lines" : format == TextFormat::kCsv ? "csv" : config.documents;
+}
+
 ReadOptions read_options(const DataConfig& config, const std::string& path, const std::string& key) {
-  return {.json_lines = config.format == "jsonl" || (config.format == "auto" && named_json_lines(path)),
+  return {.format = text_format(config, path),
           .text_key = config.text_key,
           .cut = config.documents == "line"         ? DocumentCut::kLine
                  : config.documents == "blank_line" ? DocumentCut::kBlankLine
@@ -98,7 +107,7 @@ std::shared_ptr<Tokenizer> named_tokenizer(const DataConfig& config) {
 }
 
 CorpusParts encode_corpus(const DataConfig& config, const Tokenizer* existing) {
-  if (config.path.empty()) throw ConfigError("data.path is not set. Name a text or JSON lines file: --set data.path=FILE");
+  if (config.path.empty()) throw ConfigError("data.path is not set. Name a text, JSON lines or CSV file: --set data.path=FILE");
   if (is_prepared(config.path))
     throw ConfigError(
         fmt::format("data.path = \"{}\" is a prepared file. Set data.prepared to it, and data.path to the text that it "

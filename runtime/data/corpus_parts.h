@@ -32,6 +32,12 @@ CorpusParts encode_corpus(const DataConfig& config, const Tokenizer* existing);
 /// otherwise.
 CorpusParts open_prepared_corpus(const DataConfig& config, const Tokenizer* existing);
 
+/// data.format, or where it is "auto" the one of the name.
+TextFormat text_format(const DataConfig& config, const std::string& path);
+
+/// How a text of that format is cut: "json_lines", "csv", or data.documents.
+std::string documents_of(const DataConfig& config, TextFormat format);
+
 /// How files are read. `key` named `path`.
 ReadOptions read_options(const DataConfig& config, const std::string& path, const std::string& key);
 

@@ -110,16 +110,16 @@ class Preparation {
     const ReadOptions& read = sources_.front().options;
     json out = {{"format_version", kPreparedVersion},
                 {"data.tokenizer", config_.tokenizer},
-                {"data.documents", read.json_lines ? "json_lines" : config_.documents}};
-    if (read.json_lines) out["data.text_key"] = config_.text_key;
+                {"data.documents", documents_of(config_, read.format)}};
+    if (read.format != TextFormat::kText) out["data.text_key"] = config_.text_key;
     if (tokenizer_ && !config_.vocabulary.empty())
       out["data.vocabulary (checksum)"] = checksum_of(tokenizer_->to_json().dump());
     if (options_.vocabulary_size > 0) out["--vocabulary-size"] = options_.vocabulary_size;
     for (const Source& source : sources_) {
       out[source.key] = source.path;
       out[source.key + " (bytes)"] = source.file_bytes;
-      if (sources_.size() > 1 && source.options.json_lines != read.json_lines)
-        throw ConfigError("data.path and data.validation_path must both be JSON lines or both be text (data.format)");
+      if (sources_.size() > 1 && source.options.format != read.format)
+        throw ConfigError("data.path and data.validation_path must both be text, JSON lines or CSV (data.format)");
     }
     return out;
   }

@@ -25,12 +25,19 @@ void check_key(const DataConfig& config, const json& key) {
   const ReadOptions read = read_options(config, config.path, "data.path");
   compare("data.tokenizer", config.tokenizer, key.at("data.tokenizer"));
   const std::string documents = key.at("data.documents");
-  if (read.json_lines != (documents == "json_lines"))
+  const auto format_of = [](const std::string& name) {
+    return name == "json_lines" ? TextFormat::kJsonLines : name == "csv" ? TextFormat::kCsv : TextFormat::kText;
+  };
+  if (const TextFormat then = format_of(documents); read.format != then) {
+    const auto name = [](TextFormat format) {
+      return format == TextFormat::kJsonLines ? "JSON lines" : format == TextFormat::kCsv ? "CSV" : "a text";
+    };
+    const char* const key_of[] = {"text", "jsonl", "csv"};
     throw ConfigError(
         fmt::format("{} was prepared of {}, but data.format and the name in data.path say {}. Set data.format = \"{}\"",
-                    config.prepared, read.json_lines ? "a text" : "JSON lines", read.json_lines ? "JSON lines" : "a text",
-                    read.json_lines ? "text" : "jsonl"));
-  if (read.json_lines)
+                    config.prepared, name(then), name(read.format), key_of[static_cast<int>(then)]));
+  }
+  if (read.format != TextFormat::kText)
     compare("data.text_key", config.text_key, key.at("data.text_key"));
   else
     compare("data.documents", config.documents, documents);

@@ -16,6 +16,8 @@ namespace tradewind::runtime {
 namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 20;
+constexpr std::size_t kLongestHeader = std::size_t{1} << 20;
+constexpr std::size_t kLongestRecord = std::size_t{1} << 28;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 void check_beginning(const std::string& name, std::string_view head) {
@@ -67,6 +69,37 @@ std::size_t without_return(std::string_view text, std::size_t begin, std::size_t
   return newline > begin && text[newline - 1] == '\r' ? newline - 1 : newline;
 }
 
+/// Where the first record begins: behind a byte order mark and blank lines.
+std::size_t beginning_of_records(std::string_view text) {
+  std::size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+  for (std::size_t newline; (newline = text.find('\n', at)) != std::string_view::npos && blank(text.substr(at, newline - at));)
+    at = newline + 1;
+  return at;
+}
+
+CsvHeader read_csv_header(const std::filesystem::path& file, const std::string& path_key) {
+  const auto stream = ByteStream::open(file, path_key);
+  std::string head;
+  for (std::size_t wanted = 4096;; wanted *= 4) {
+    const std::size_t before = head.size();
+    head.resize(wanted);
+    head.resize(before + stream->read({head.data() + before, wanted - before}));
+    const bool ended = head.size() < wanted;
+    check_beginning(stream->name(), head);
+    const std::size_t begin = beginning_of_records(head);
+    const std::string_view records = std::string_view(head).substr(begin);
+    // The separator matters only for tabs, where a quote is no quote.
+    const char separator = csv_separator(records.substr(0, records.find('\n')));
+    const std::size_t length = csv_record_length(records, separator, ended || head.size() >= kLongestHeader);
+    if (length == std::string_view::npos) continue;
+    const std::string_view record = records.substr(0, length);
+    if (blank(record))
+      throw DataError(fmt::format("{} holds only blank lines, where the first must name the columns", stream->name()));
+    check_utf8(stream->name(), record, {.bytes = begin, .line = position_of(head, begin).line, .column = 1});
+    return {stream->name(), record, position_of(head, begin).line};
+  }
+}
+
 }  // namespace
 
 struct DocumentStream::Hash {
@@ -82,7 +115,11 @@ DocumentStream::DocumentStream(const std::filesystem::path& file, const ReadOpti
       options_(options),
       piece_bytes_(std::max<std::size_t>(piece_bytes, 1)),
       cut_(std::move(cut)),
-      hash_(std::make_unique<Hash>()) {}
+      hash_(std::make_unique<Hash>()) {
+  if (options_.format != TextFormat::kCsv) return;
+  header_ = read_csv_header(file, options_.path_key);
+  text_column_ = header_.find(options_.text_key, "data.text_key");
+}
 
 DocumentStream::~DocumentStream() = default;
 
@@ -100,6 +137,7 @@ bool DocumentStream::skip_to(const Position& position) {
     XXH3_64bits_update(hash_->state, skipped.data(), skipped.size());
   }
   position_ = position;
+  header_passed_ = position.bytes > 0;  // there was a piece before
   return position.bytes == 0 || XXH3_64bits_digest(hash_->state) == position.checksum;
 }
 
@@ -123,9 +161,10 @@ bool DocumentStream::next(TextPiece& piece) {
   for (std::size_t wanted = piece_bytes_;;) {
     fill(wanted);
     if (pending_.empty()) return false;
-    const std::size_t done = options_.json_lines                   ? scan_json_lines(piece)
-                             : options_.cut == DocumentCut::kWhole ? scan_whole(piece)
-                                                                   : scan_documents(piece);
+    const std::size_t done = options_.format == TextFormat::kJsonLines ? scan_json_lines(piece)
+                             : options_.format == TextFormat::kCsv     ? scan_records(piece)
+                             : options_.cut == DocumentCut::kWhole     ? scan_whole(piece)
+                                                                       : scan_documents(piece);
     if (done == 0) {  // a document longer than what is pending
       wanted = 2 * std::max(pending_.size(), piece_bytes_);
       continue;
@@ -165,6 +204,21 @@ std::size_t DocumentStream::scan_json_lines(TextPiece& piece) const {
     const std::size_t end = without_return(pending_, done, newline);
     if (!blank(std::string_view(pending_).substr(done, end - done))) piece.segments.push_back({done, end, number, true});
     done = std::min(newline + 1, pending_.size());
+  }
+  return done;
+}
+
+std::size_t DocumentStream::scan_records(TextPiece& piece) {
+  const std::string_view text = pending_;
+  std::size_t done = 0;
+  for (std::int64_t number = position_.line; done < text.size();) {
+    const std::size_t length =
+        csv_record_length(text.substr(done), header_.separator(), ended_ || text.size() - done >= kLongestRecord);
+    if (length == std::string_view::npos) break;
+    const std::string_view record = text.substr(done, length);
+    if (!blank(record) && std::exchange(header_passed_, true)) piece.segments.push_back({done, done + length, number, true});
+    number += std::ranges::count(record, '\n');
+    done += length;
   }
   return done;
 }
@@ -218,23 +272,31 @@ std::size_t DocumentStream::scan_documents(TextPiece& piece) {
 }
 
 void DocumentStream::decode(TextPiece& piece) const {
-  if (!options_.json_lines) return;
+  if (options_.format == TextFormat::kText) return;
   std::string texts;
   std::vector<TextPiece::Segment> segments;
+  std::vector<std::string> fields;
   for (const TextPiece::Segment& line : piece.segments) {
     const std::size_t begin = texts.size();
-    texts += text_of(name(), line.line, piece[line], options_.text_key);
+    if (options_.format == TextFormat::kCsv) {
+      header_.parse(piece[line], line.line, fields);
+      texts += fields[text_column_];
+    } else {
+      texts += text_of(name(), line.line, piece[line], options_.text_key);
+    }
     if (texts.size() > begin) segments.push_back({begin, texts.size(), line.line, true});
   }
   piece.text = std::move(texts);
   piece.segments = std::move(segments);
 }
 
-bool named_json_lines(const std::filesystem::path& file) {
+TextFormat format_of_name(const std::filesystem::path& file) {
   std::filesystem::path name = file.filename();
   const std::string last = name.extension().string();
   if (last == ".gz" || last == ".zst" || last == ".xz") name = name.stem();
-  return name.extension() == ".jsonl" || name.extension() == ".ndjson";
+  const std::string kind = name.extension().string();
+  if (kind == ".jsonl" || kind == ".ndjson") return TextFormat::kJsonLines;
+  return kind == ".csv" || kind == ".tsv" ? TextFormat::kCsv : TextFormat::kText;
 }
 
 Documents read_documents(const std::filesystem::path& file, const ReadOptions& options) {

@@ -1,4 +1,4 @@
-// Documents of text and JSON lines files, plain or compressed.
+// Documents of text, JSON lines and CSV files, plain or compressed.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +10,21 @@
 #include <vector>
 
 #include "runtime/data/byte_stream.h"
+#include "runtime/data/csv.h"
 
 namespace tradewind::runtime {
 
-/// How a text file is cut into documents. JSON lines hold one a line.
+enum class TextFormat { kText, kJsonLines, kCsv };
+
+/// By the name without .gz, .zst or .xz: JSON lines are .jsonl and .ndjson, CSV is .csv and .tsv, all else is text.
+TextFormat format_of_name(const std::filesystem::path& file);
+
+/// How a text file is cut into documents. JSON lines hold one a line, CSV one a record.
 enum class DocumentCut { kWhole, kLine, kBlankLine };
 
 struct ReadOptions {
-  bool json_lines = false;
-  std::string text_key = "text";  // of JSON lines: where the text is
+  TextFormat format = TextFormat::kText;
+  std::string text_key = "text";  // of JSON lines and CSV: where the text is
   DocumentCut cut = DocumentCut::kWhole;
   std::string path_key = "data.path";  // config key that named the file, for messages
 };
@@ -45,15 +51,15 @@ class DocumentStream {
   /// Where a text may be cut: Tokenizer::cut.
   using Cut = std::function<std::size_t(std::string_view)>;
 
-  /// Pieces are about `piece_bytes` long. A document that is longer is cut by `cut` (one whole line of JSON lines is read
-  /// always); where `cut` finds no place, more is read until it does.
+  /// Pieces are about `piece_bytes` long. A document that is longer is cut by `cut` (a line of JSON lines and a record of CSV
+  /// are always read whole); where `cut` finds no place, more is read until it does.
   DocumentStream(const std::filesystem::path& file, const ReadOptions& options, std::size_t piece_bytes, Cut cut);
   ~DocumentStream();
 
-  /// False at the end of the file. The segments of JSON lines are the lines as they are until decode().
+  /// False at the end of the file. The segments of JSON lines and CSV are lines and records as they are until decode().
   bool next(TextPiece& piece);
-  /// Makes the lines of JSON lines the texts in them; nothing else to do for a text. From any thread. Throws DataError with
-  /// file and line: a line that is no JSON object, has no `text_key` or no string there.
+  /// Makes these the texts in them; nothing else to do for a text. From any thread. Throws DataError with file and line: a line
+  /// that is no JSON object, has no `text_key` or no string there, a record that is not as its header.
   void decode(TextPiece& piece) const;
 
   /// What lies behind the pieces that next() gave.
@@ -76,10 +82,14 @@ class DocumentStream {
   std::size_t scan_whole(TextPiece& piece);
   std::size_t scan_documents(TextPiece& piece);
   std::size_t scan_json_lines(TextPiece& piece) const;
+  std::size_t scan_records(TextPiece& piece);
   void take(TextPiece& piece, std::size_t bytes);
 
   std::unique_ptr<ByteStream> stream_;
   ReadOptions options_;
+  CsvHeader header_;             // of CSV
+  std::size_t text_column_ = 0;  // of it
+  bool header_passed_ = false;
   std::size_t piece_bytes_;
   Cut cut_;
   std::unique_ptr<Hash> hash_;
@@ -105,9 +115,6 @@ struct Documents {
     return std::string_view(text).substr(entries[i].begin, entries[i].end - entries[i].begin);
   }
 };
-
-/// True where the name, without .gz, .zst or .xz, ends in .jsonl or .ndjson.
-bool named_json_lines(const std::filesystem::path& file);
 
 /// Throws DataError as DocumentStream does, and where there is no document.
 Documents read_documents(const std::filesystem::path& file, const ReadOptions& options);

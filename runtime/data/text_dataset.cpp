@@ -17,16 +17,20 @@ constexpr std::uint64_t kOffsetPurpose = 0x4F4646534554;  // "OFFSET"
 }  // namespace
 
 void DataConfig::describe(Fields& f) {
-  f.field("path", path, "Training text: a text or JSON lines file, plain or compressed with gzip, zstd or xz.");
+  f.field("path", path, "Training text: a text, JSON lines, CSV or TSV file, plain or compressed with gzip, zstd or xz.");
   f.field("prepared", prepared,
           "The HDF5 file that `tradewind prepare` makes of the text; where it is set, training reads it and not data.path.");
   f.field("validation_path", validation_path, "A file to validate on; empty: the last part of data.path.");
   f.field("validation_fraction", validation_fraction, "The part of data.path to validate on; 0: none.",
           {.min = 0, .max = 1, .below_max = true});
-  f.field("format", format, "auto: JSON lines where the name ends in .jsonl or .ndjson, else text.", {"auto", "text", "jsonl"});
-  f.field("text_key", text_key, "JSON lines: the key that holds the text.");
+  f.field("format", format,
+          "auto: by the name, JSON lines for .jsonl and .ndjson, CSV for .csv and .tsv, else text. csv: the first line names "
+          "the columns.",
+          {"auto", "text", "jsonl", "csv"});
+  f.field("text_key", text_key, "JSON lines: the key that holds the text; CSV: the column.");
   f.field("documents", documents,
-          "How a text file is cut into documents: not at all, at every line, at blank lines. JSON lines hold one a line.",
+          "How a text file is cut into documents: not at all, at every line, at blank lines. JSON lines hold one a line, CSV "
+          "one a record.",
           {"whole", "line", "blank_line"});
   f.field("tokenizer", tokenizer, "One token a character, a byte, or byte-level BPE.", {"char", "byte", "bpe"});
   f.field("vocabulary", vocabulary,
@@ -34,7 +38,7 @@ void DataConfig::describe(Fields& f) {
   f.field("shuffle", shuffle, "Shuffle the blocks of text, differently each epoch.");
 }
 
-bool DataConfig::json_lines() const { return format == "jsonl" || (format == "auto" && named_json_lines(path)); }
+bool DataConfig::separates() const { return documents != "whole" || text_format(*this, path) != TextFormat::kText; }
 
 TextDataset::TextDataset(std::shared_ptr<const TokenSource> stream, std::int64_t begin, std::int64_t end,
                          std::shared_ptr<const std::vector<std::int32_t>> token_bytes, const Options& options,

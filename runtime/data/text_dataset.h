@@ -37,10 +37,8 @@ struct DataConfig {
   bool shuffle = true;
 
   void describe(Fields& f);
-  /// JSON lines by `format` or the name of `path`.
-  bool json_lines() const;
   /// The text is cut into documents, so the stream has end-of-text tokens.
-  bool separates() const { return json_lines() || documents != "whole"; }
+  bool separates() const;
 };
 
 /// Blocks of tokens [begin, end) of a stream.

@@ -141,7 +141,8 @@ BOOST_AUTO_TEST_CASE(files_that_are_not_there_or_empty_say_so) {
                           {"data.validation_path", "none.txt", "No such file", "--set"});
   check_throws<DataError>([&] { read_documents(folder.path(), {}); }, {folder.path().string(), "folder"});
   check_throws<DataError>([&] { read_documents(folder.write("empty.txt", ""), {}); }, {"empty.txt", "is empty"});
-  check_throws<DataError>([&] { read_documents(folder.write("empty.jsonl", ""), {.json_lines = true}); }, {"is empty"});
+  check_throws<DataError>([&] { read_documents(folder.write("empty.jsonl", ""), {.format = TextFormat::kJsonLines}); },
+                          {"is empty"});
   check_throws<DataError>([&] { read_documents(folder.write("empty.gz", gzip("")), {}); }, {"empty.gz", "is empty"});
   check_throws<DataError>([&] { read_documents(folder.write("blank.txt", " \n\n\t\n"), {.cut = DocumentCut::kLine}); },
                           {"blank.txt", "no text"});
@@ -152,7 +153,8 @@ BOOST_AUTO_TEST_CASE(invalid_utf8_is_named_with_file_line_and_byte) {
   const auto file = folder.write("latin.txt", "first\nsecond é\nthird caf\xE9 x\n");
   check_throws<DataError>([&] { read_documents(file, {}); }, {file.string() + ":3:10", "0xE9", "byte 25", "iconv"});
   const auto lines = folder.write("latin.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xE9\"}\n");
-  check_throws<DataError>([&] { read_documents(lines, {.json_lines = true}); }, {lines.string() + ":2:11", "0xE9", "byte 24"});
+  check_throws<DataError>([&] { read_documents(lines, {.format = TextFormat::kJsonLines}); },
+                          {lines.string() + ":2:11", "0xE9", "byte 24"});
   check_throws<DataError>([&] { read_documents(folder.write("cut.txt", "ends in \xE2\x82"), {}); }, {"cut.txt:1:9", "0xE2"});
   check_throws<DataError>(
       [&] {
@@ -170,7 +172,7 @@ BOOST_AUTO_TEST_CASE(a_byte_order_mark_is_dropped) {
                   "abc",
                   DocumentCut::kWhole) == Strings{"abc"}));
   const auto lines = folder.write("x.jsonl", "\xEF\xBB\xBF{\"text\": \"a\"}\r\n");
-  BOOST_TEST((documents_of(read_documents(lines, {.json_lines = true})) == Strings{"a"}));
+  BOOST_TEST((documents_of(read_documents(lines, {.format = TextFormat::kJsonLines})) == Strings{"a"}));
 }
 
 BOOST_AUTO_TEST_CASE(text_is_cut_as_asked) {
@@ -197,7 +199,8 @@ BOOST_AUTO_TEST_CASE(json_lines_give_the_text_of_each_line) {
   text += R"({"body": "\u00e9 € \n \"quoted\""})"
           "\n\n"
           R"({"body": ""})";  // no newline at the end
-  const Documents documents = read_documents(folder.write("x.jsonl", text), {.json_lines = true, .text_key = "body"});
+  const Documents documents =
+      read_documents(folder.write("x.jsonl", text), {.format = TextFormat::kJsonLines, .text_key = "body"});
   BOOST_TEST((documents_of(documents) == expected));
   BOOST_TEST(documents.entries[19'999].line == 20'000);
   BOOST_TEST(documents.checksum == XXH3_64bits(text.data(), text.size()));
@@ -209,7 +212,7 @@ BOOST_AUTO_TEST_CASE(a_bad_json_line_is_named) {
     const auto file = folder.write("x.jsonl", "{\"text\": \"fine\"}\n" + second + "\n");
     Strings all = parts;
     all.push_back(file.string() + ":2");
-    check_throws<DataError>([&] { read_documents(file, {.json_lines = true}); }, all);
+    check_throws<DataError>([&] { read_documents(file, {.format = TextFormat::kJsonLines}); }, all);
   };
   refuse(R"({"text": "a)", {"not valid JSON"});
   refuse("plain text", {"not valid JSON", "data.format"});
@@ -219,10 +222,12 @@ BOOST_AUTO_TEST_CASE(a_bad_json_line_is_named) {
   refuse(R"({"text": "\ud800"})", {"not valid JSON"});  // half a surrogate pair
 }
 
-BOOST_AUTO_TEST_CASE(json_lines_are_known_by_name) {
+BOOST_AUTO_TEST_CASE(a_format_is_known_by_name) {
   for (const char* name : {"a.jsonl", "a.ndjson", "b/a.jsonl.gz", "a.jsonl.zst", "a.ndjson.xz"})
-    BOOST_TEST(named_json_lines(name));
-  for (const char* name : {"a.txt", "jsonl", "a.jsonl.txt", "a.gz", "a.json"}) BOOST_TEST(!named_json_lines(name));
+    BOOST_TEST((format_of_name(name) == TextFormat::kJsonLines));
+  for (const char* name : {"a.csv", "a.tsv", "b/a.csv.gz"}) BOOST_TEST((format_of_name(name) == TextFormat::kCsv));
+  for (const char* name : {"a.txt", "jsonl", "a.jsonl.txt", "a.gz", "a.json", "csv"})
+    BOOST_TEST((format_of_name(name) == TextFormat::kText));
 }
 
 BOOST_AUTO_TEST_CASE(pieces_of_any_size_give_the_documents_of_the_whole) {

@@ -195,6 +195,22 @@ BOOST_AUTO_TEST_CASE(json_lines_are_documents_and_validation_may_be_a_file) {
   BOOST_TEST(load_text_corpus(config, 3, 1).validation->tokens() == 6 + 2);
 }
 
+BOOST_AUTO_TEST_CASE(a_column_of_csv_is_as_the_same_texts_in_json_lines) {
+  const TemporaryFolder folder;
+  DataConfig config{.path = folder.write("x.csv", "id,body\n1,\"abc\ndef\"\n2,gh\n").string(),
+                    .validation_path = folder.write("y.csv", "id,body\n3,abcéf\n").string(),
+                    .text_key = "body"};
+  const TextCorpus csv = load_text_corpus(config, 3, 1);
+  config.path = folder.write("x.jsonl", "{\"body\": \"abc\\ndef\"}\n{\"body\": \"gh\"}\n").string();
+  config.validation_path = folder.write("y.jsonl", "{\"body\": \"abcéf\"}\n").string();
+  const TextCorpus json = load_text_corpus(config, 3, 1);
+  BOOST_TEST(csv.train->tokens() == json.train->tokens());
+  const std::vector<SampleRef> samples{{0, 0, 0}, {0, 1, 1}};
+  BOOST_TEST(values<std::int32_t>(csv.train->collate(samples), "ids") ==
+             values<std::int32_t>(json.train->collate(samples), "ids"));
+  BOOST_TEST(csv.validation->tokens() == json.validation->tokens());
+}
+
 BOOST_AUTO_TEST_CASE(a_context_longer_than_the_text_is_refused) {
   const TemporaryFolder folder;
   DataConfig config{.path = folder.write("x.txt", repeat("a", 50)).string(), .validation_fraction = 0};

@@ -1,0 +1,55 @@
+// Comma- and tab-separated values as shops export them: RFC 4180 and what else is met.
+//
+// A record is a line of fields. With commas, semicolons or bars between them a field may stand in double quotes, within which
+// separators and line breaks are text and a quote is doubled; elsewhere in a field a quote is a character like any other. With
+// tabs there is no quoting (IANA text/tab-separated-values). Lines end in LF or CRLF; blank ones are skipped. The first record
+// names the columns, and tells the separator.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tradewind::runtime {
+
+/// What separates the fields of a header: the most frequent of tab ; | and comma outside of quotes, the first of
+/// these where two are; a comma where there is none.
+char csv_separator(std::string_view header);
+
+/// The length of the first record of `text`, its line break included; npos where the record goes on behind `text`. `ended`:
+/// nothing comes behind `text`, so a last record needs no line break.
+std::size_t csv_record_length(std::string_view text, char separator, bool ended);
+
+/// Where in a record something is wrong: offset in bytes, and what, for people.
+struct CsvError {
+  std::size_t offset;
+  std::string what;
+};
+
+/// The fields of a record (which may have its line break), in memory that stays. Throws CsvError: a quote that is not closed,
+/// characters between a closing quote and the separator.
+void parse_csv_record(std::string_view record, char separator, std::vector<std::string>& fields);
+
+/// The columns that a header names.
+class CsvHeader {
+ public:
+  CsvHeader() = default;
+  /// `record`: the first of file `name`, at `line`. Throws DataError: what parse_csv_record does, no name, the same twice.
+  CsvHeader(const std::string& name, std::string_view record, std::int64_t line);
+
+  char separator() const { return separator_; }
+  const std::vector<std::string>& columns() const { return columns_; }
+  /// Throws DataError naming the columns, and the config key that asks for this one.
+  std::size_t find(const std::string& column, const std::string& config_key) const;
+  /// The fields of a record of the same file that begins at `line`. Throws DataError with file, line and column: as
+  /// parse_csv_record, or more or fewer fields than the header has.
+  void parse(std::string_view record, std::int64_t line, std::vector<std::string>& fields) const;
+
+ private:
+  std::string name_;
+  char separator_ = ',';
+  std::vector<std::string> columns_;
+};
+
+}  // namespace tradewind::runtime
