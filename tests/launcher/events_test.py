@@ -16,28 +16,11 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True  # no cache beside the tests
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import tiny_run  # noqa: E402
+
 BINARY = os.environ["TRADEWIND_BINARY"]
-RECIPE = """[run]
-directory = "run"
-[data]
-path = "text.txt"
-[model]
-name = "gpt"
-layers = 1
-heads = 2
-channels = 16
-context = 16
-[train]
-steps = {steps}
-batch = 4
-[evaluate]
-every = 10
-batches = 2
-[checkpoint]
-every = 25
-[runtime]
-threads = 1
-"""
 TAGS = {"train/loss": "loss", "train/learning_rate": "learning_rate", "train/gradient_norm": "gradient_norm",
         "train/tokens_per_second": "tokens_per_second", "train/memory_bytes": "memory_bytes",
         "validation/loss": "validation_loss", "validation/perplexity": "perplexity",
@@ -143,10 +126,7 @@ def metrics(run):
 class Shop:
     def __init__(self, steps):
         self.path = tempfile.mkdtemp()
-        with open(f"{self.path}/tiny.toml", "w", encoding="utf-8") as file:
-            file.write(RECIPE.format(steps=steps))
-        with open(f"{self.path}/text.txt", "w", encoding="utf-8") as file:
-            file.writelines(f"A soft towel of linen, number {i}.\n" for i in range(100))
+        tiny_run.write(self.path, steps, every=10, more="[checkpoint]\nevery = 25\n")
         self.run = f"{self.path}/run"
 
     def __enter__(self):

@@ -11,24 +11,10 @@ import tempfile
 import xml.etree.ElementTree
 from html.parser import HTMLParser
 
-RECIPE = """[run]
-directory = "run"
-[data]
-path = "text.txt"
-[model]
-name = "gpt"
-layers = 1
-heads = 2
-channels = 16
-context = 16
-[train]
-steps = 12
-batch = 4
-[evaluate]
-every = 3
-[runtime]
-threads = 1
-"""
+sys.dont_write_bytecode = True  # no cache beside the tests
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import tiny_run  # noqa: E402
+
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
@@ -90,10 +76,7 @@ def check_colours(style):
 def main():
     binary = os.environ["TRADEWIND_BINARY"]
     with tempfile.TemporaryDirectory() as folder:
-        with open(f"{folder}/tiny.toml", "w", encoding="utf-8") as file:
-            file.write(RECIPE)
-        with open(f"{folder}/text.txt", "w", encoding="utf-8") as file:
-            file.writelines(f"A soft towel of linen & cotton, number <{i}>.\n" for i in range(100))
+        tiny_run.write(folder, steps=12, every=3, line="A soft towel of linen & cotton, number <{}>.")
         run = lambda *arguments: subprocess.run([binary, *arguments], cwd=folder, check=True, capture_output=True)
         run("train", "tiny.toml")
         run("train", "tiny.toml", "--set", "run.directory=other", "--set", "optimizer.learning_rate=0.02")

@@ -10,23 +10,11 @@ import tempfile
 import fcntl
 import termios
 
+sys.dont_write_bytecode = True  # no cache beside the tests
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import tiny_run  # noqa: E402
+
 BINARY = os.environ["TRADEWIND_BINARY"]
-RECIPE = """[data]
-path = "text.txt"
-[model]
-name = "gpt"
-layers = 1
-heads = 2
-channels = 16
-context = 16
-[train]
-steps = 200
-batch = 8
-[evaluate]
-every = 50
-[runtime]
-threads = 1
-"""
 
 
 def on_a_terminal(arguments, folder, columns, code=0):
@@ -53,25 +41,22 @@ def on_a_terminal(arguments, folder, columns, code=0):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        with open(f"{folder}/tiny.toml", "w", encoding="utf-8") as file:
-            file.write(RECIPE)
-        with open(f"{folder}/text.txt", "w", encoding="utf-8") as file:
-            file.writelines(f"A soft towel of linen, number {i}.\n" for i in range(200))
+        tiny_run.write(folder, steps=200, every=50, lines=200)
         trained = on_a_terminal(["train", "tiny.toml"], folder, 60)
         assert "\r" in trained and "done: 200 steps" in trained, trained  # which steps are drawn is a matter of time
         for line in trained.replace("\n", "\r").split("\r"):
             if line.startswith("step ") and "/" in line.split()[1]:
                 assert len(line.rstrip()) < 60, f"wider than the terminal: {line!r}"
         shown = trained
-        for arguments in (["evaluate", "runs/tiny"], ["verify", "runs/tiny"], ["inspect", "runs/tiny"], ["env"], ["--help"],
-                          ["report", "runs/tiny", "--no-samples"], ["config", "schema"], ["train", "tiny.toml", "--dry-run"]):
+        for arguments in (["evaluate", "run"], ["verify", "run"], ["inspect", "run"], ["env"], ["--help"],
+                          ["report", "run", "--no-samples"], ["config", "schema"], ["train", "tiny.toml", "--dry-run"]):
             shown += on_a_terminal(arguments, folder, 80)
         # Messages are broken at words there; a path stays whole, and a pipe gets one line.
-        long = "runs/" + "a-name-that-is-long-" * 5
+        long = "a-name-that-is-long-" * 5
         for arguments, code in ((["train", "tiny.toml", "--set", "train.stpes=7"], 2), (["verify", "nothing"], 2),
                                 (["train", "tiny.toml", "--set", "model.context=100000", "--set", "run.directory=long"], 3),
-                                (["train", "tiny.toml", "--set", "train.batch=4"], 2), (["report", "runs/tiny"], 0),
-                                (["export", "runs/tiny", "--to", f"{long}.h5"], 0)):
+                                (["train", "tiny.toml", "--set", "train.batch=8"], 2), (["report", "run"], 0),
+                                (["export", "run", "--to", f"{long}.h5"], 0)):
             for columns in (80, 50):
                 told = on_a_terminal([*arguments, *(["--overwrite"] if arguments[0] == "export" else [])], folder, columns, code)
                 shown += told
