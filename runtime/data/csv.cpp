@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "kernels/base/error.h"
 #include "runtime/config/config.h"
@@ -93,8 +94,7 @@ CsvHeader::CsvHeader(const std::string& name, std::string_view record, std::int6
     throw DataError(fmt::format("{}:{}:{}: in the header, {}", name, line, error.offset + 1, error.what));
   }
   for (std::size_t i = 0; i < columns_.size(); ++i) {
-    if (columns_[i].empty())
-      throw DataError(fmt::format("{}:{}: column {} has no name. The first line must name the columns", name, line, i + 1));
+    if (columns_[i].empty()) continue;  // as of a table's row numbers
     if (std::find(columns_.begin(), columns_.begin() + static_cast<std::ptrdiff_t>(i), columns_[i]) !=
         columns_.begin() + static_cast<std::ptrdiff_t>(i))
       throw DataError(fmt::format("{}:{}: two columns are named \"{}\". Rename one", name, line, columns_[i]));
@@ -103,11 +103,13 @@ CsvHeader::CsvHeader(const std::string& name, std::string_view record, std::int6
 
 std::size_t CsvHeader::find(const std::string& column, const std::string& config_key) const {
   const auto at = std::ranges::find(columns_, column);
-  if (at != columns_.end()) return static_cast<std::size_t>(at - columns_.begin());
-  const std::string suggestion = suggestion_text(did_you_mean(column, columns_));
+  if (at != columns_.end() && !column.empty()) return static_cast<std::size_t>(at - columns_.begin());
+  std::vector<std::string> names;
+  std::ranges::copy_if(columns_, std::back_inserter(names), [](const std::string& name) { return !name.empty(); });
+  const std::string suggestion = suggestion_text(did_you_mean(column, names));
   throw DataError(fmt::format(
       "{}:1: no column \"{}\"{} Set {} to one of: {} (separated by {}; the first line must name the columns)", name_, column,
-      suggestion.empty() ? "." : suggestion, config_key, fmt::join(columns_, ", "), separator_name(separator_)));
+      suggestion.empty() ? "." : suggestion, config_key, fmt::join(names, ", "), separator_name(separator_)));
 }
 
 void CsvHeader::parse(std::string_view record, std::int64_t line, std::vector<std::string>& fields) const {

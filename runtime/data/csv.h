@@ -35,7 +35,7 @@ void parse_csv_record(std::string_view record, char separator, std::vector<std::
 class CsvHeader {
  public:
   CsvHeader() = default;
-  /// `record`: the first of file `name`, at `line`. Throws DataError: what parse_csv_record does, no name, the same twice.
+  /// `record`: the first of file `name`, at `line`. Throws DataError: what parse_csv_record does, the same name twice.
   CsvHeader(const std::string& name, std::string_view record, std::int64_t line);
 
   char separator() const { return separator_; }

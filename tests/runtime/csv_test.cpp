@@ -112,6 +112,11 @@ BOOST_AUTO_TEST_CASE(records_come_back_whatever_the_pieces) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(columns_without_a_name_are_passed_over) {
+  const TemporaryFolder folder;
+  BOOST_TEST((texts_of(folder.write("x.csv", ",,text\n0,a,b\n"), 64) == Strings{"b"}));
+}
+
 BOOST_AUTO_TEST_CASE(reading_goes_on_behind_any_piece) {
   const TemporaryFolder folder;
   std::string text = "text,n\n";
@@ -143,7 +148,6 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_named_with_file_line_and_remedy) {
   refuse("\n \n", {" holds only blank lines"});
   refuse("id,title\n1,a\n", {":1: no column \"text\"", "id, title", "data.text_key"});
   refuse("id,title\n1,a\n", {":1: no column \"titel\"", "did you mean \"title\"?"}, "titel");
-  refuse("text,,c\n", {":1: column 2 has no name"});
   refuse("text,a,text\n", {":1: two columns are named \"text\""});
   refuse("\"text,a\n1,2\n", {":1:1: in the header, the quote"});
   refuse("text,n\na,1\nb\n", {":3: 1 field, where the header names 2 (separated by \",\")", "in quotes"});
