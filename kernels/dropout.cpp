@@ -2,6 +2,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/dropout.h"
+#include "kernels/cuda/dropout.h"
 
 namespace tradewind::kernels {
 
@@ -12,7 +13,12 @@ void dropout_apply(void* y, const void* x, std::int64_t N, std::int64_t C, const
   require(y != x || write == Write::kAssign, "dropout_apply", "y cannot be accumulated over x itself");
   require_dropout("dropout_apply", dropout, keys, launch);
   require_float32_on_cpu("dropout_apply", launch, dtype);
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda("dropout_apply");
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda)
+      return detail::dropout_apply_cuda(y, x, N, C, dropout, keys, write, dtype, launch);
+    else
+      throw_no_cuda("dropout_apply");
+  }
   cpu::dropout_apply(static_cast<float*>(y), static_cast<const float*>(x), N, C, dropout, keys, write, launch);
 }
 

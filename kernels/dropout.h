@@ -1,8 +1,8 @@
 // Dropout: y = keep ? x * scale : 0 (Srivastava et al. 2014, inverted form). No mask is stored: backward computes it again.
 //
-// Shapes: x, y [N, C] contiguous. Mask of row n: key philox_key(seed, dropout.purpose), sample keys.sample[n], position
-// keys.position[n]; layout, threshold and scale in base/philox.h, bit-equal on every backend. Needs launch.step->seed.
-// Bound by memory (8 bytes an element) on a GPU, by Philox's multiplications (about 3 an element) on a CPU.
+// Shapes: x, y [N, C] contiguous, float32, on a GPU also bfloat16. Mask of row n: key philox_key(seed, dropout.purpose), sample
+// keys.sample[n], position keys.position[n]; layout, threshold and scale in base/philox.h, bit-equal on every backend. Needs
+// launch.step->seed. Bound by memory (8 bytes an element) on a GPU, by Philox's multiplications (about 3 an element) on a CPU.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,2 @@
+// activation.cu for the executor.
+#include "kernels/cuda/activation.cu"

@@ -1,0 +1,2 @@
+// dropout.cu for the executor.
+#include "kernels/cuda/dropout.cu"
