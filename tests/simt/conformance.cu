@@ -500,6 +500,43 @@ std::string check_sort_and_sum() {
       true, [&](std::uint32_t* out, const std::uint32_t* in) { inclusive_sum(out, in, 5000, launch_at); });
 }
 
+std::string check_memory() {
+  const DeviceFacts facts = device_facts(0);
+  if (facts.devices < 1 || facts.major < 8 || facts.driver == 0 || facts.runtime == 0 || facts.name.empty())
+    return "the facts of this device are not those of one that can be used";
+  if (device_facts(facts.devices).major != 0) return "a device that is not there has a compute capability";
+  constexpr std::size_t kBytes = 4096;
+  auto* block = static_cast<std::uint8_t*>(block_allocate(kBytes));
+  auto* pinned = static_cast<std::uint8_t*>(pinned_allocate(kBytes));
+  const DeviceMemory memory = device_memory();
+  std::string problem;
+  if (block == nullptr || reinterpret_cast<std::uintptr_t>(block) % 256 != 0) problem = "a block is not aligned to 256 bytes";
+  if (memory.free > memory.total - kBytes) problem = "more memory is free than can be";
+  if (!device_owns(block + 1) || device_owns(pinned) || device_owns(&memory)) problem = "device_owns is wrong";
+  const Stream s = stream_create();
+  const Event e = event_create();
+  if (!event_done(e)) problem = "an event that nothing was recorded in is not done";
+  // Rows of 3 bytes out of rows of 8 go to rows of 5: bytes 8 r + 2 to 8 r + 4 to 256 + 5 r.
+  for (std::size_t i = 0; i < kBytes; ++i) pinned[i] = static_cast<std::uint8_t>(i * 7);
+  copy_to_device(block, pinned, 256, s);
+  copy_rows(block + 256, 5, block + 2, 8, 3, 20, s);
+  copy_rows(block + 1024, 1, block, 1, 0, 9, s);
+  copy_to_host(pinned + 2048, block + 256, 3, s);
+  for (std::size_t r = 1; r < 20; ++r) copy_to_host(pinned + 2048 + 3 * r, block + 256 + 5 * r, 3, s);
+  event_record(e, s);
+  while (!event_done(e)) continue;
+  event_synchronize(e);
+  for (std::size_t r = 0; r < 20; ++r)
+    for (std::size_t i = 0; i < 3; ++i)
+      if (pinned[2048 + 3 * r + i] != static_cast<std::uint8_t>((8 * r + 2 + i) * 7))
+        problem = "byte " + std::to_string(i) + " of row " + std::to_string(r) + " is wrong";
+  event_destroy(e);
+  stream_destroy(s);
+  pinned_free(pinned);
+  block_free(block);
+  return problem;
+}
+
 }  // namespace
 
 std::vector<Outcome> check_conformance() {
@@ -518,6 +555,7 @@ std::vector<Outcome> check_conformance() {
           {"exp2, log2 and reciprocal", check_approximations()},
           {"streams and events", check_streams()},
           {"captured steps", check_graphs()},
+          {"memory, copies of rows, events", check_memory()},
           {"gemm", check_gemm()},
           {"gemm's epilogues", check_epilogues()},
           {"sort_pairs, exclusive_sum and inclusive_sum", check_sort_and_sum()}};

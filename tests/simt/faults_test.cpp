@@ -224,6 +224,29 @@ BOOST_AUTO_TEST_CASE(a_use_after_free_across_streams_is_caught) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(a_cached_block_that_is_used_again_too_early_is_caught) {
+  const auto run = [](bool waits, std::size_t used) {
+    const Stream a = stream_create(), b = stream_create();
+    const Event made = event_create(), read = event_create();
+    float *x = floats(32, a), *y = floats(32, b);
+    event_record(made, a);
+    event_wait(b, made);
+    launch(copy_out, Index3{1}, Index3{32}, 0, b, y, x);
+    event_record(read, b);
+    if (waits) event_wait(a, read);
+    block_forget(x, used, 128, a);
+    fill_bytes(x, 0, 128, a);
+  };
+  expect_fault({}, [&] { run(true, 128); });
+  expect_fault({"race"}, [&] { run(false, 128); });
+  expect_fault({"out of bounds"}, [&] { run(true, 100); });  // 28 bytes more than were asked for
+  expect_fault({"uninitialised"}, [] {
+    float *x = floats(32), *y = floats(32);
+    block_forget(x, 128, 128, nullptr);
+    launch(copy_out, Index3{1}, Index3{32}, 0, nullptr, y, x);
+  });
+}
+
 BOOST_AUTO_TEST_CASE(a_host_copy_that_nobody_waited_for_is_not_there) {
   for (std::uint64_t seed = 1; seed <= 8; ++seed) {
     const simt::Machine machine({.seed = seed});

@@ -112,8 +112,13 @@ void Machine::run_one() {
   ++operations_run_;
   operations_[number].done = true;
   const auto run = std::move(operations_[number].run);
-  run(number);
-  if (operations_[number].kernel != nullptr) check_red_zones(operations_[number].name);
+  try {
+    run(number);
+    if (operations_[number].kernel != nullptr) check_red_zones(operations_[number].name);
+  } catch (const Fault& fault) {
+    if (first_fault_.empty()) first_fault_ = fault.what();
+    throw;
+  }
   operations_[number].kernel.reset();
 }
 
@@ -131,6 +136,34 @@ void Machine::synchronize(void* handle) {
 
 void Machine::synchronize() {
   for (const auto& s : streams_) finish(s->last);
+}
+
+void Machine::wait_for_event(void* event) { finish(static_cast<EventState*>(event)->operation); }
+
+bool Machine::is_done(void* event) {
+  const std::uint32_t operation = static_cast<EventState*>(event)->operation;
+  if (!operations_[operation].done && random_() % 2 == 0) return false;
+  finish(operation);
+  return true;
+}
+
+std::size_t Machine::live_bytes() const {
+  std::size_t sum = 0;
+  for (const auto& [p, bytes] : live_) sum += bytes;
+  return sum;
+}
+
+void* Machine::allocate_pinned(std::size_t bytes) {
+  auto memory = std::make_unique<std::byte[]>(bytes);
+  std::memset(memory.get(), 0xFF, bytes);
+  void* p = memory.get();
+  pinned_.emplace(p, std::move(memory));
+  return p;
+}
+
+void Machine::free_pinned(void* p) {
+  synchronize();  // as cudaFreeHost does
+  if (pinned_.erase(p) != 1) throw Fault("pinned_free of a pointer that is not allocated");
 }
 
 void* Machine::allocate(std::size_t bytes, void*) {
@@ -198,6 +231,35 @@ void Machine::fill(void* p, int value, std::size_t bytes, void* handle) {
       [this, p, value, bytes](std::uint32_t operation) {
         global_.check_write(p, bytes, 1, OperationObserver(*this, operation, "fill_bytes"), Where::current());
         std::memset(p, value, bytes);
+      },
+      nullptr, handle);
+}
+
+void Machine::copy_rows(void* to, std::size_t to_stride, const void* from, std::size_t from_stride, std::size_t bytes,
+                        std::size_t rows, void* handle) {
+  if (bytes == 0 || rows == 0) return;
+  enqueue(
+      "copy_rows",
+      [=, this](std::uint32_t operation) {
+        const OperationObserver by(*this, operation, "copy_rows");
+        for (std::size_t i = 0; i < rows; ++i) {
+          std::byte* const target = static_cast<std::byte*>(to) + i * to_stride;
+          const std::byte* const source = static_cast<const std::byte*>(from) + i * from_stride;
+          global_.check_read(source, bytes, 1, by, Where::current());
+          global_.check_write(target, bytes, 1, by, Where::current());
+          std::memcpy(target, source, bytes);
+        }
+      },
+      nullptr, handle);
+}
+
+void Machine::forget(void* p, std::size_t used, std::size_t whole, void* handle) {
+  enqueue(
+      "allocation of a cached block",
+      [this, p = static_cast<std::byte*>(p), used, whole](std::uint32_t operation) {
+        global_.check_quiet(p, whole, OperationObserver(*this, operation, "allocation of a cached block"), "reuse");
+        global_.poison(p, used, State::kUninitialised);
+        global_.set_state(p + used, whole - used, State::kRedZone);
       },
       nullptr, handle);
 }

@@ -31,7 +31,9 @@ struct Options {
   std::uint64_t seed = 1;
   Schedule schedule = Schedule::kRandom;
   std::size_t memory = std::size_t{1} << 28;
-  std::size_t shared_limit = 227 * 1024;  // most a block may have; sm_80: 163 KiB, sm_90: 227 KiB
+  std::size_t shared_limit = 227 * 1024;             // most a block may have; sm_80: 163 KiB, sm_90: 227 KiB
+  std::size_t capacity = 0;                          // most bytes at a time; 0: as much as there is memory
+  int devices = 1, driver = 13000, capability = 90;  // what a program that asks is told
 };
 
 /// A kernel launch as the block runner sees it.
@@ -93,11 +95,20 @@ class Machine {
   void wait(void* stream, void* event);
   void synchronize(void* stream);
   void synchronize();  // everything
+  void wait_for_event(void* event);
+  /// Where it is not done yet the seed decides whether time passes until it is.
+  bool is_done(void* event);
 
   void* allocate(std::size_t bytes, void* stream);
   void free(void* p, void* stream);
   void copy(void* to, const void* from, std::size_t bytes, bool to_device, void* stream);
   void fill(void* p, int value, std::size_t bytes, void* stream);
+  void copy_rows(void* to, std::size_t to_stride, const void* from, std::size_t from_stride, std::size_t bytes,
+                 std::size_t rows, void* stream);
+  /// The first `used` bytes of `whole` become uninitialised, the others a red zone. Faults where something still uses them.
+  void forget(void* p, std::size_t used, std::size_t whole, void* stream);
+  void* allocate_pinned(std::size_t bytes);  // full of 0xff, so that a copy that was not waited for shows
+  void free_pinned(void* p);
   void enqueue(std::string name, std::function<void(std::uint32_t)> run, std::shared_ptr<const Kernel> kernel, void* stream);
 
   /// A call of a library: checks what it reads, computes, and checks what it has written.
@@ -110,7 +121,11 @@ class Machine {
 
   /// True where the access was made by an operation that is ordered before `operation`, or by `operation` itself.
   bool ordered(std::uint32_t earlier, std::uint32_t operation) const;
-  std::size_t live_allocations() const { return live_.size(); }
+  /// The first one, also where nobody let it out; empty where nothing was wrong.
+  const std::string& first_fault() const { return first_fault_; }
+  std::size_t live_allocations() const { return live_.size() + pinned_.size(); }
+  std::size_t live_bytes() const;  // of the device
+  std::size_t capacity() const { return options_.capacity > 0 ? options_.capacity : options_.memory; }
 
  private:
   void finish(std::uint32_t operation);  // runs until it is done
@@ -123,6 +138,7 @@ class Machine {
   Region global_, shared_;
   std::size_t top_ = 0;  // of the memory handed out; nothing is handed out twice
   std::map<std::byte*, std::size_t> live_{};
+  std::map<void*, std::unique_ptr<std::byte[]>> pinned_{};
   std::vector<Operation> operations_{1};  // operation 0 is nobody
   std::vector<std::uint32_t> waiting_{};
   std::vector<std::unique_ptr<StreamState>> streams_{};
@@ -131,6 +147,7 @@ class Machine {
   GraphState* capturing_ = nullptr;
   std::vector<std::uint64_t> host_seen_{};  // what the host has waited for
   int operations_run_ = 0;
+  std::string first_fault_;
 };
 
 /// The first difference between two captures of one step in kernels, shapes or by-value arguments; empty where they are the

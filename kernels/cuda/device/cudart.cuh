@@ -20,7 +20,9 @@ inline void check_cuda(cudaError_t code, const char* call) {
     case cudaErrorNoKernelImageForDevice:
       remedy = "this build has no code for this GPU: configure with -DTRADEWIND_CUDA_ARCHITECTURES=<its compute capability>";
       break;
-    case cudaErrorMemoryAllocation: remedy = "the GPU's memory is full: lower train.batch or the model's size"; break;
+    case cudaErrorMemoryAllocation:
+      remedy = "the GPU's memory is full: lower train.micro_batch, model.context or the model's size";
+      break;
     default: break;
   }
   throw DeviceError(std::string(call) + ": " + cudaGetErrorString(code) + "; " + remedy);
@@ -59,6 +61,65 @@ inline void event_wait(Stream s, Event e) {
   TRADEWIND_CHECK_CUDA(cudaStreamWaitEvent(native(s), static_cast<cudaEvent_t>(e), 0));
 }
 
+inline void event_synchronize(Event e) { TRADEWIND_CHECK_CUDA(cudaEventSynchronize(static_cast<cudaEvent_t>(e))); }
+inline bool event_done(Event e) {
+  const cudaError_t code = cudaEventQuery(static_cast<cudaEvent_t>(e));
+  if (code == cudaErrorNotReady) return false;
+  check_cuda(code, "cudaEventQuery");
+  return true;
+}
+
+inline DeviceFacts device_facts(int index) {
+  DeviceFacts f;
+  TRADEWIND_CHECK_CUDA(cudaRuntimeGetVersion(&f.runtime));
+  if (cudaDriverGetVersion(&f.driver) != cudaSuccess) f.driver = 0;
+  if (const cudaError_t code = cudaGetDeviceCount(&f.devices); code != cudaSuccess) {
+    f.devices = 0;
+    f.problem = cudaGetErrorString(code);
+    cudaGetLastError();  // asked and answered: the next call does not fail because of it
+  }
+  if (index < 0 || index >= f.devices) return f;
+  cudaDeviceProp properties{};
+  TRADEWIND_CHECK_CUDA(cudaGetDeviceProperties(&properties, index));
+  f.name = properties.name;
+  f.major = properties.major, f.minor = properties.minor;
+  f.memory_bytes = properties.totalGlobalMem;
+  return f;
+}
+inline void device_use(int index) { TRADEWIND_CHECK_CUDA(cudaSetDevice(index)); }
+inline DeviceMemory device_memory() {
+  DeviceMemory m;
+  TRADEWIND_CHECK_CUDA(cudaMemGetInfo(&m.free, &m.total));
+  return m;
+}
+inline bool device_owns(const void* p) {
+  cudaPointerAttributes attributes{};
+  TRADEWIND_CHECK_CUDA(cudaPointerGetAttributes(&attributes, p));
+  return attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
+}
+
+inline void* block_allocate(std::size_t bytes) {
+  void* p = nullptr;
+  const cudaError_t code = cudaMalloc(&p, bytes);
+  if (code == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  check_cuda(code, "cudaMalloc");
+  return p;
+}
+inline void block_free(void* p) {
+  TRADEWIND_CHECK_CUDA(cudaDeviceSynchronize());
+  TRADEWIND_CHECK_CUDA(cudaFree(p));
+}
+inline void block_forget(void*, std::size_t, std::size_t, Stream) {}
+inline void* pinned_allocate(std::size_t bytes) {
+  void* p = nullptr;
+  TRADEWIND_CHECK_CUDA(cudaHostAlloc(&p, bytes, cudaHostAllocDefault));
+  return p;
+}
+inline void pinned_free(void* p) { TRADEWIND_CHECK_CUDA(cudaFreeHost(p)); }
+
 inline void* device_allocate(std::size_t bytes, Stream s) {
   void* p = nullptr;
   if (bytes > 0) TRADEWIND_CHECK_CUDA(cudaMallocAsync(&p, bytes, native(s)));
@@ -72,6 +133,11 @@ inline void copy_to_device(void* device, const void* host, std::size_t bytes, St
 }
 inline void copy_to_host(void* host, const void* device, std::size_t bytes, Stream s) {
   TRADEWIND_CHECK_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, native(s)));
+}
+inline void copy_rows(void* to, std::size_t to_stride, const void* from, std::size_t from_stride, std::size_t bytes,
+                      std::size_t rows, Stream s) {
+  if (bytes > 0 && rows > 0)
+    TRADEWIND_CHECK_CUDA(cudaMemcpy2DAsync(to, to_stride, from, from_stride, bytes, rows, cudaMemcpyDeviceToDevice, native(s)));
 }
 inline void fill_bytes(void* device, int value, std::size_t bytes, Stream s) {
   TRADEWIND_CHECK_CUDA(cudaMemsetAsync(device, value, bytes, native(s)));

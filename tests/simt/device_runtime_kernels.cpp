@@ -1,0 +1,2 @@
+// device_runtime.cu for the executor.
+#include "kernels/cuda/device_runtime.cu"
