@@ -43,10 +43,22 @@ void attention_forward(void* out, float* lse, const void* q, const void* k, cons
                        const AttentionOptions& options, const Launch& launch) {
   check("attention_forward", shape, options, launch);
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("attention_forward", launch,
+                            {{"out", out},
+                             {"lse", lse},
+                             {"q", q},
+                             {"k", k},
+                             {"v", v},
+                             {"q_offsets", shape.q_offsets},
+                             {"k_offsets", shape.k_offsets},
+                             {"k_lengths", shape.k_lengths},
+                             {"bias", options.bias},
+                             {"launch.step", launch.step}});
       return detail::attention_forward_cuda(out, lse, q, k, v, shape, options, launch);
-    else
+    } else {
       throw_no_cuda("attention_forward");
+    }
   }
   detail::attention_forward_cpu(static_cast<float*>(out), lse, static_cast<const float*>(q), static_cast<const float*>(k),
                                 static_cast<const float*>(v), shape, options, launch);
@@ -59,10 +71,27 @@ void attention_backward(void* dq, void* dk, void* dv, float* dbias, const void* 
   require(lse != nullptr || shape.B == 0 || shape.max_q == 0, "attention_backward", "needs the lse of attention_forward");
   require(dbias == nullptr || options.bias != nullptr, "attention_backward", "dbias was asked for without a bias");
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("attention_backward", launch,
+                            {{"dq", dq},
+                             {"dk", dk},
+                             {"dv", dv},
+                             {"dbias", dbias},
+                             {"dout", dout},
+                             {"out", out},
+                             {"lse", lse},
+                             {"q", q},
+                             {"k", k},
+                             {"v", v},
+                             {"q_offsets", shape.q_offsets},
+                             {"k_offsets", shape.k_offsets},
+                             {"k_lengths", shape.k_lengths},
+                             {"bias", options.bias},
+                             {"launch.step", launch.step}});
       return detail::attention_backward_cuda(dq, dk, dv, dbias, dout, out, lse, q, k, v, shape, options, launch);
-    else
+    } else {
       throw_no_cuda("attention_backward");
+    }
   }
   detail::attention_backward_cpu(static_cast<float*>(dq), static_cast<float*>(dk), static_cast<float*>(dv), dbias,
                                  static_cast<const float*>(dout), static_cast<const float*>(out), lse,

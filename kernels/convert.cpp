@@ -13,10 +13,12 @@ void convert(void* to, DType to_type, const void* from, DType from_type, std::in
   require(count >= 0 && (count == 0 || (to != nullptr && from != nullptr)), "convert", "to and from must be given");
   if (count == 0) return;
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("convert", launch, {{"to", to}, {"from", from}});
       return detail::convert_cuda(to, to_type, from, count, launch);
-    else
+    } else {
       throw_no_cuda("convert");
+    }
   }
   if (narrows)
     cpu::to_bfloat16(static_cast<std::uint16_t*>(to), static_cast<const float*>(from), count, launch);

@@ -39,10 +39,12 @@ void embedding_forward(void* y, const void* table, const std::int32_t* ids, std:
   if (N == 0) return;
   require_embedding("embedding_forward", y, table, ids, N, V, C);
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("embedding_forward", launch, {{"y", y}, {"table", table}, {"ids", ids}});
       return detail::embedding_forward_cuda(y, table, ids, N, V, C, write, dtype, launch);
-    else
+    } else {
       throw_no_cuda("embedding_forward");
+    }
   }
   require_float32_on_cpu("embedding_forward", launch, dtype);
   require_ids("embedding_forward", ids, N, V);
@@ -53,10 +55,12 @@ void embedding_backward_dense(float* dtable, const void* dy, const std::int32_t*
                               std::int64_t C, Write write, DType dtype, const Launch& launch) {
   require_embedding("embedding_backward_dense", dtable, dy, ids, N, V, C);
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("embedding_backward_dense", launch, {{"dtable", dtable}, {"dy", dy}, {"ids", ids}});
       return detail::embedding_backward_dense_cuda(dtable, dy, ids, N, V, C, write, dtype, launch);
-    else
+    } else {
       throw_no_cuda("embedding_backward_dense");
+    }
   }
   require_float32_on_cpu("embedding_backward_dense", launch, dtype);
   require_ids("embedding_backward_dense", ids, N, V);
@@ -69,10 +73,13 @@ std::int64_t embedding_backward_sparse(std::int32_t* rows, float* values, const 
   require_embedding("embedding_backward_sparse", values, dy, ids, N, V, C);
   require(rows != nullptr, "embedding_backward_sparse", "rows must be given");
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("embedding_backward_sparse", launch,
+                            {{"rows", rows}, {"values", values}, {"dy", dy}, {"ids", ids}});
       return detail::embedding_backward_sparse_cuda(rows, values, dy, ids, N, V, C, dtype, launch);
-    else
+    } else {
       throw_no_cuda("embedding_backward_sparse");
+    }
   }
   require_float32_on_cpu("embedding_backward_sparse", launch, dtype);
   require_ids("embedding_backward_sparse", ids, N, V);

@@ -91,10 +91,19 @@ void embedding_bag_forward(void* out, std::int32_t* argmax, const void* table, c
   require(shape.T * shape.B == 0 || out != nullptr, kOp, "out must be given");
   require(shape.N == 0 || table != nullptr, kOp, "the table must be given");
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory(kOp, launch,
+                            {{"out", out},
+                             {"argmax", argmax},
+                             {"table", table},
+                             {"row_offsets", shape.row_offsets},
+                             {"bag_offsets", shape.bag_offsets},
+                             {"ids", shape.ids},
+                             {"weights", options.weights}});
       return detail::embedding_bag_forward_cuda(out, argmax, table, shape, options, launch);
-    else
+    } else {
       throw_no_cuda(kOp);
+    }
   }
   require_float32_on_cpu(kOp, launch, options.dtype);
   check_ids(kOp, shape);
@@ -109,11 +118,24 @@ void embedding_bag_backward(const BagGradient& gradient, float* dweights, const 
   require(gradient.begins != nullptr && (shape.N == 0 || (gradient.rows != nullptr && gradient.values != nullptr)), kOp,
           "rows, values and begins must be given");
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory(kOp, launch,
+                            {{"dweights", dweights},
+                             {"dout", dout},
+                             {"table", table},
+                             {"argmax", argmax},
+                             {"row_offsets", shape.row_offsets},
+                             {"bag_offsets", shape.bag_offsets},
+                             {"ids", shape.ids},
+                             {"weights", options.weights},
+                             {"rows", gradient.rows},
+                             {"values", gradient.values},
+                             {"begins", gradient.begins}});
       return detail::embedding_bag_backward_cuda(gradient, dweights, dout, table, argmax, shape, options, write_dweights,
                                                  launch);
-    else
+    } else {
       throw_no_cuda(kOp);
+    }
   }
   require_float32_on_cpu(kOp, launch, options.dtype);
   check_ids(kOp, shape);
@@ -128,11 +150,23 @@ void embedding_bag_update(void* table, float* moment, float* dweights, const voi
   require_backward(kOp, dout, table, dweights, argmax, shape, options);
   require_update(kOp, table, moment, shape.N, update, launch);
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory(kOp, launch,
+                            {{"table", table},
+                             {"moment", moment},
+                             {"dweights", dweights},
+                             {"dout", dout},
+                             {"argmax", argmax},
+                             {"row_offsets", shape.row_offsets},
+                             {"bag_offsets", shape.bag_offsets},
+                             {"ids", shape.ids},
+                             {"weights", options.weights},
+                             {"launch.step", launch.step}});
       return detail::embedding_bag_update_cuda(table, moment, dweights, dout, argmax, shape, options, write_dweights, update,
                                                launch);
-    else
+    } else {
       throw_no_cuda(kOp);
+    }
   }
   require_float32_on_cpu(kOp, launch, options.dtype);
   check_ids(kOp, shape);
@@ -150,10 +184,18 @@ void row_update(void* table, float* moment, const std::int32_t* rows, const floa
           "rows, values and their count must be given");
   require_update(kOp, table, moment, capacity, update, launch);
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory(kOp, launch,
+                            {{"table", table},
+                             {"moment", moment},
+                             {"rows", rows},
+                             {"values", values},
+                             {"count", count},
+                             {"launch.step", launch.step}});
       return detail::row_update_cuda(table, moment, rows, values, count, capacity, V, C, dtype, update, launch);
-    else
+    } else {
       throw_no_cuda(kOp);
+    }
   }
   require_float32_on_cpu(kOp, launch, dtype);
   require(*count >= 0 && *count <= capacity, kOp, "more rows than there is room for");

@@ -28,6 +28,7 @@ void linear_forward(void* y, void* pre, const void* x, const void* w, const void
   if (full.M == 0) return;
   require(y != nullptr && x != nullptr && w != nullptr, "linear_forward", "y, x and w must not be null");
   require(y != x && y != w && pre != x && pre != w, "linear_forward", "y and pre must not be an input");
+  require_device_memory("linear_forward", launch, {{"y", y}, {"pre", pre}, {"x", x}, {"w", w}, {"bias", bias}});
   if constexpr (kHasCuda)
     if (launch.device.type == DeviceType::kCuda) return detail::linear_forward_cuda(y, pre, x, w, bias, full, options, launch);
   cpu::linear_forward(static_cast<float*>(y), static_cast<float*>(pre), static_cast<const float*>(x),
@@ -40,6 +41,7 @@ void linear_backward_input(void* dx, const void* dy, const void* w, const Linear
   if (full.M == 0) return;
   require(dx != nullptr && dy != nullptr && w != nullptr, "linear_backward_input", "dx, dy and w must not be null");
   require(dx != dy && dx != w, "linear_backward_input", "dx must not be an input");
+  require_device_memory("linear_backward_input", launch, {{"dx", dx}, {"dy", dy}, {"w", w}});
   if constexpr (kHasCuda)
     if (launch.device.type == DeviceType::kCuda)
       return detail::linear_backward_input_cuda(dx, dy, w, full, write, options, launch);
@@ -54,6 +56,7 @@ void linear_backward_weight(float* dw, float* dbias, const void* dy, const void*
   require(full.M == 0 || (dy != nullptr && x != nullptr), "linear_backward_weight", "dy and x must not be null");
   require(dw != dy && dw != x && (dbias == nullptr || (dbias != dy && dbias != x && dbias != dw)), "linear_backward_weight",
           "dw and dbias must not be an input or each other");
+  require_device_memory("linear_backward_weight", launch, {{"dw", dw}, {"dbias", dbias}, {"dy", dy}, {"x", x}});
   if constexpr (kHasCuda)
     if (launch.device.type == DeviceType::kCuda)
       return detail::linear_backward_weight_cuda(dw, dbias, dy, x, full, write, options, launch);

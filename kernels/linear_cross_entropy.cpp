@@ -25,6 +25,18 @@ void linear_cross_entropy(float* loss, float* nll, float* lse, void* dx, float* 
     if constexpr (kHasCuda) {
       require((dx == nullptr && dw == nullptr && dbias == nullptr) || launch.step != nullptr, kOp,
               "gradients need launch.step, which holds the loss scale");
+      require_device_memory(kOp, launch,
+                            {{"loss", loss},
+                             {"nll", nll},
+                             {"lse", lse},
+                             {"dx", dx},
+                             {"dw", dw},
+                             {"dbias", dbias},
+                             {"x", x},
+                             {"w", w},
+                             {"bias", bias},
+                             {"targets", targets},
+                             {"launch.step", launch.step}});
       detail::linear_cross_entropy_cuda(loss, nll, lse, dx, dw, dbias, x, w, bias, targets, N, V, C, write, options, launch);
       return;
     } else {

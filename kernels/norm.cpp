@@ -36,6 +36,8 @@ void norm_forward(void* y, float* mean, float* rstd, const void* x, const float*
   require_norm("norm_forward", N, C, mean, rstd, weight, options);
   require(N == 0 || (y != nullptr && x != nullptr), "norm_forward", "y and x must be given");
   require_arm("norm_forward", options.dtype, launch);
+  require_device_memory("norm_forward", launch,
+                        {{"y", y}, {"mean", mean}, {"rstd", rstd}, {"x", x}, {"weight", weight}, {"bias", bias}});
   if constexpr (kHasCuda)
     if (launch.device.type == DeviceType::kCuda)
       return detail::norm_forward_cuda(nullptr, y, mean, rstd, nullptr, x, weight, bias, N, C, {}, {}, options, launch);
@@ -65,6 +67,15 @@ void norm_backward(void* dx, float* dweight, float* dbias, const void* dy, const
   require(N == 0 || (dx != nullptr && dy != nullptr && x != nullptr), "norm_backward", "dx, dy and x must be given");
   require(dx != dy || write_dx == Write::kAssign, "norm_backward", "dx cannot be accumulated over dy itself");
   require_arm("norm_backward", options.dtype, launch);
+  require_device_memory("norm_backward", launch,
+                        {{"dx", dx},
+                         {"dweight", dweight},
+                         {"dbias", dbias},
+                         {"dy", dy},
+                         {"x", x},
+                         {"mean", mean},
+                         {"rstd", rstd},
+                         {"weight", weight}});
   if constexpr (kHasCuda)
     if (launch.device.type == DeviceType::kCuda)
       return detail::norm_backward_cuda(dx, nullptr, dweight, dbias, dy, write_dx == Write::kAccumulate ? dx : nullptr, x, mean,
@@ -99,6 +110,18 @@ void residual_norm_forward(void* s, void* y, float* mean, float* rstd, const voi
   require(y == nullptr || (y != s && y != x && y != residual), kOp, "y must be an array of its own");
   require_dropout(kOp, dropout, keys, launch);
   require_arm(kOp, options.dtype, launch);
+  require_device_memory("residual_norm_forward", launch,
+                        {{"s", s},
+                         {"y", y},
+                         {"mean", mean},
+                         {"rstd", rstd},
+                         {"residual", residual},
+                         {"x", x},
+                         {"weight", weight},
+                         {"bias", bias},
+                         {"keys.sample", keys.sample},
+                         {"keys.position", keys.position},
+                         {"launch.step", launch.step}});
   if constexpr (kHasCuda)
     if (launch.device.type == DeviceType::kCuda)
       return detail::norm_forward_cuda(s, y, mean, rstd, residual, x, weight, bias, N, C, dropout, keys, options, launch);
@@ -138,6 +161,20 @@ void residual_norm_backward(void* dresidual, void* dx, float* dweight, float* db
   require(dy == nullptr || dy != dresidual || ds == nullptr || ds != dy, kOp, "dresidual may be ds, not dy");
   require_dropout(kOp, dropout, keys, launch);
   require_arm(kOp, options.dtype, launch);
+  require_device_memory("residual_norm_backward", launch,
+                        {{"dresidual", dresidual},
+                         {"dx", dx},
+                         {"dweight", dweight},
+                         {"dbias", dbias},
+                         {"dy", dy},
+                         {"ds", ds},
+                         {"s", s},
+                         {"mean", mean},
+                         {"rstd", rstd},
+                         {"weight", weight},
+                         {"keys.sample", keys.sample},
+                         {"keys.position", keys.position},
+                         {"launch.step", launch.step}});
   if constexpr (kHasCuda)
     if (launch.device.type == DeviceType::kCuda)
       return detail::norm_backward_cuda(dresidual, dx, dweight, dbias, dy, ds, s, mean, rstd, weight, N, C, dropout, keys,

@@ -25,10 +25,19 @@ void adam_update(float* parameter, float* m, float* v, const float* gradient, co
   require(parameter != nullptr && m != nullptr && v != nullptr && gradient != nullptr, kOp,
           "parameter, m, v and gradient must be given");
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory(kOp, launch,
+                            {{"parameter", parameter},
+                             {"m", m},
+                             {"v", v},
+                             {"gradient", gradient},
+                             {"segments", segments},
+                             {"launch.step", launch.step},
+                             {"copy", options.copy}});
       return detail::adam_update_cuda(parameter, m, v, gradient, segments, segment_count, options, launch);
-    else
+    } else {
       throw_no_cuda(kOp);
+    }
   }
   require(launch.step->step >= 1, kOp, "steps count from 1");
   check_segments(kOp, segments, segment_count);
@@ -44,10 +53,18 @@ void sgd_update(float* parameter, float* momentum, const float* gradient, const 
   require(parameter != nullptr && gradient != nullptr, kOp, "parameter and gradient must be given");
   require(options.momentum == 0.0F || momentum != nullptr, kOp, "momentum needs its buffer");
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory(kOp, launch,
+                            {{"parameter", parameter},
+                             {"momentum", momentum},
+                             {"gradient", gradient},
+                             {"segments", segments},
+                             {"launch.step", launch.step},
+                             {"copy", options.copy}});
       return detail::sgd_update_cuda(parameter, momentum, gradient, segments, segment_count, options, launch);
-    else
+    } else {
       throw_no_cuda(kOp);
+    }
   }
   require(launch.step->step >= 1, kOp, "steps count from 1");
   check_segments(kOp, segments, segment_count);
@@ -57,10 +74,12 @@ void sgd_update(float* parameter, float* momentum, const float* gradient, const 
 void squared_norm(double* sum, const float* x, std::int64_t count, const Launch& launch) {
   require(sum != nullptr && count >= 0 && (count == 0 || x != nullptr), "squared_norm", "sum and x must be given");
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("squared_norm", launch, {{"sum", sum}, {"x", x}});
       return detail::squared_norm_cuda(sum, x, count, launch);
-    else
+    } else {
       throw_no_cuda("squared_norm");
+    }
   }
   cpu::squared_norm(sum, x, count, launch);
 }

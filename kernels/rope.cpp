@@ -19,10 +19,12 @@ void rope_apply(void* x, const std::int32_t* position, std::int64_t N, std::int6
   require(options.theta > 0, "rope_apply", "theta must be positive");
   require_float32_on_cpu("rope_apply", launch, options.dtype);
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("rope_apply", launch, {{"x", x}, {"position", position}});
       return detail::rope_apply_cuda(x, position, N, heads, D, stride, options, launch);
-    else
+    } else {
       throw_no_cuda("rope_apply");
+    }
   }
   const auto lowest = std::min_element(position, position + N);
   if (*lowest < 0)

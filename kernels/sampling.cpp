@@ -23,10 +23,17 @@ void sample(std::int32_t* next, const float* logits, std::int64_t N, std::int64_
   require(options.temperature == 0 || (launch.step != nullptr && keys.sample != nullptr && keys.position != nullptr), "sample",
           "drawing needs launch.step (the seed) and the rows' keys");
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("sample", launch,
+                            {{"next", next},
+                             {"logits", logits},
+                             {"keys.sample", keys.sample},
+                             {"keys.position", keys.position},
+                             {"launch.step", launch.step}});
       return detail::sample_cuda(next, logits, N, V, keys, options, launch);
-    else
+    } else {
       throw_no_cuda("sample");
+    }
   }
   const std::int64_t bad = cpu::sample(next, logits, N, V, keys, options, launch);
   if (bad < N)

@@ -21,10 +21,12 @@ void check(const char* op, std::int64_t N, std::int64_t C, bool pointers, DType 
 void softmax_forward(void* y, const void* x, std::int64_t N, std::int64_t C, bool log, DType dtype, const Launch& launch) {
   check("softmax_forward", N, C, y != nullptr && x != nullptr, dtype, launch);
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("softmax_forward", launch, {{"y", y}, {"x", x}});
       return detail::softmax_forward_cuda(y, x, N, C, log, dtype, launch);
-    else
+    } else {
       throw_no_cuda("softmax_forward");
+    }
   }
   cpu::softmax_forward(static_cast<float*>(y), static_cast<const float*>(x), N, C, log, launch);
 }
@@ -34,10 +36,12 @@ void softmax_backward(void* dx, const void* dy, const void* y, std::int64_t N, s
   check("softmax_backward", N, C, dx != nullptr && dy != nullptr && y != nullptr, dtype, launch);
   require(dx != dy || dx == nullptr || write == Write::kAssign, "softmax_backward", "dx may be dy only where it is assigned");
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory("softmax_backward", launch, {{"dx", dx}, {"dy", dy}, {"y", y}});
       return detail::softmax_backward_cuda(dx, dy, y, N, C, log, write, dtype, launch);
-    else
+    } else {
       throw_no_cuda("softmax_backward");
+    }
   }
   cpu::softmax_backward(static_cast<float*>(dx), static_cast<const float*>(dy), static_cast<const float*>(y), N, C, log, write,
                         launch);

@@ -1,8 +1,10 @@
 // What the dispatching sources (kernels/<op>.cpp) share: refusing a device or dtype that an op has no arm for, with the remedy.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 
+#include "kernels/base/device_runtime.h"
 #include "kernels/base/error.h"
 #include "kernels/base/launch.h"
 #include "kernels/base/philox.h"
@@ -11,6 +13,21 @@ namespace tradewind::kernels {
 
 [[noreturn]] inline void throw_no_cuda(const char* op) {
   throw DeviceError(std::string(op) + ": this build has no CUDA kernel for it; set device = \"cpu\"");
+}
+
+struct NamedArray {
+  const char* name;
+  const void* p;  // null: not given
+};
+
+/// A kernel that follows a host pointer ends the whole process with an error that names nothing: ask before. On a CPU nothing.
+inline void require_device_memory(const char* op, const Launch& launch, std::initializer_list<NamedArray> arrays) {
+  if (!kHasCuda || launch.device.type != DeviceType::kCuda) return;
+  for (const NamedArray& array : arrays)
+    if (array.p != nullptr && !cuda_runtime().is_device_memory(array.p))
+      throw DeviceError(std::string(op) + ": " + array.name +
+                        " is in host memory and the kernel runs on a GPU; copy it to the device first (runtime::on_device), or "
+                        "launch on the CPU");
 }
 
 /// CPU arms compute in float32. Wider support is stated where an op has it.
