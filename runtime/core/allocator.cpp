@@ -126,6 +126,19 @@ class CpuAllocator final : public Allocator {
 
 }  // namespace
 
+const char* name_of(Purpose purpose) {
+  switch (purpose) {
+    case Purpose::kActivations: return "activations";
+    case Purpose::kParameters: return "parameters";
+    case Purpose::kGradients: return "gradients";
+    case Purpose::kOptimizer: return "optimiser";
+    case Purpose::kBatch: return "batches";
+    case Purpose::kCache: return "keys and values";
+    case Purpose::kWorkspace: return "workspace";
+  }
+  return "";
+}
+
 std::unique_ptr<Allocator> make_cpu_allocator() { return std::make_unique<CpuAllocator>(); }
 
 Allocator& host_allocator() {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
+
+#include "runtime/core/transfer.h"
 
 namespace tradewind::runtime {
 
@@ -27,15 +30,16 @@ std::string Shape::text() const {
   return out + "]";
 }
 
-Storage::Storage(Allocator& allocator, std::size_t bytes)
+Storage::Storage(Allocator& allocator, std::size_t bytes, Purpose purpose)
     : allocator_(allocator),
       bytes_(bytes),
-      data_(static_cast<std::byte*>(allocator.acquire(std::max<std::size_t>(bytes, 1)))) {}
+      data_(static_cast<std::byte*>(allocator.acquire_for(std::max<std::size_t>(bytes, 1), purpose))) {}
 
 Storage::~Storage() { allocator_.release(data_, std::max<std::size_t>(bytes_, 1)); }
 
-Tensor::Tensor(Allocator& allocator, const Shape& shape, DType dtype)
-    : storage_(std::make_shared<Storage>(allocator, static_cast<std::size_t>(shape.elements()) * kernels::size_of(dtype))),
+Tensor::Tensor(Allocator& allocator, const Shape& shape, DType dtype, Purpose purpose)
+    : storage_(
+          std::make_shared<Storage>(allocator, static_cast<std::size_t>(shape.elements()) * kernels::size_of(dtype), purpose)),
       shape_(shape),
       elements_(shape.elements()),
       dtype_(dtype) {}
@@ -57,15 +61,39 @@ Tensor Tensor::view(std::int64_t begin, const Shape& shape) const {
   return out;
 }
 
-void Tensor::fill(float value) const { std::ranges::fill(span<float>(), value); }
+Tensor Tensor::retyped(const Shape& shape, DType dtype) const {
+  Tensor out = *this;
+  out.shape_ = shape;
+  out.elements_ = shape.elements();
+  out.dtype_ = dtype;
+  require(out.bytes() == bytes(), "Tensor::retyped", "another number of bytes");
+  return out;
+}
+
+void Tensor::fill(float value) const {
+  if (on_host()) {
+    std::ranges::fill(span<float>(), value);
+    return;
+  }
+  require(dtype_ == DType::kFloat32, "Tensor::fill", "only of float32");
+  const std::vector<float> values(static_cast<std::size_t>(elements_), value);
+  copy_from_host(*this, values.data());
+}
 
 void Tensor::zero() const {
-  require(device().type == DeviceType::kCpu, "Tensor::zero", "only on a CPU");
-  if (bytes() > 0) std::memset(raw(), 0, bytes());
+  if (bytes() == 0) return;
+  if (on_host())
+    std::memset(raw(), 0, bytes());
+  else
+    kernels::cuda_runtime().fill(raw(), 0, bytes(), stream());
 }
 
 void Tensor::throw_dtype(DType asked) const {
   throw InternalError(std::string("Tensor: asked for ") + kernels::name_of(asked) + ", holds " + kernels::name_of(dtype_));
+}
+
+void Tensor::throw_device() const {
+  throw InternalError("Tensor: " + shape_.text() + " is on a GPU; copy it to the host first");
 }
 
 }  // namespace tradewind::runtime

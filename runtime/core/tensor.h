@@ -43,13 +43,13 @@ class Shape {
 /// A block of memory from an Allocator (or, as a view, from someone who outlives it).
 class Storage {
  public:
-  Storage(Allocator& allocator, std::size_t bytes);
+  Storage(Allocator& allocator, std::size_t bytes, Purpose purpose);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
   std::byte* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
-  Device device() const { return allocator_.device(); }
+  Allocator& allocator() const { return allocator_; }
 
  private:
   Allocator& allocator_;
@@ -61,7 +61,7 @@ class Storage {
 class Tensor {
  public:
   Tensor() = default;  // undefined: defined() is false
-  Tensor(Allocator& allocator, const Shape& shape, DType dtype);
+  Tensor(Allocator& allocator, const Shape& shape, DType dtype, Purpose purpose = Purpose::kActivations);
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
@@ -69,12 +69,20 @@ class Tensor {
   std::int64_t elements() const { return elements_; }
   DType dtype() const { return dtype_; }
   std::size_t bytes() const { return static_cast<std::size_t>(elements_) * kernels::size_of(dtype_); }
-  Device device() const { return storage_->device(); }
+  Device device() const { return storage_->allocator().device(); }
+  bool on_host() const { return device().type == DeviceType::kCpu; }
+  /// In whose order the tensor is read and written; null on the host.
+  kernels::Stream stream() const { return storage_->allocator().stream(); }
   /// No other Tensor shares the storage: it may be overwritten.
   bool unique() const { return storage_.use_count() == 1; }
   void* raw() const { return storage_ == nullptr ? nullptr : storage_->data() + offset_; }
 
-  /// Typed pointer. Throws InternalError where T is not the tensor's dtype.
+  /// Address of element i of the flattened tensor.
+  void* at(std::int64_t i) const {
+    return static_cast<std::byte*>(raw()) + static_cast<std::size_t>(i) * kernels::size_of(dtype_);
+  }
+
+  /// Typed pointer, which a host may follow only on_host(). Throws InternalError where T is not the tensor's dtype.
   template <class T>
   T* data() const {
     if (dtype_ != kernels::dtype_of<T>) throw_dtype(kernels::dtype_of<T>);
@@ -82,6 +90,7 @@ class Tensor {
   }
   template <class T>
   std::span<T> span() const {
+    if (!on_host()) throw_device();
     return {data<T>(), static_cast<std::size_t>(elements_)};
   }
 
@@ -89,11 +98,16 @@ class Tensor {
   Tensor reshape(const Shape& shape) const;
   /// Elements [begin, begin + shape.elements()) of the flattened tensor.
   Tensor view(std::int64_t begin, const Shape& shape) const;
-  void fill(float value) const;  // float32 on a CPU
+  /// The same bytes as elements of another type; as many bytes.
+  Tensor retyped(const Shape& shape, DType dtype) const;
+  void fill(float value) const;  // float32
   void zero() const;
+  /// Another stream uses the storage from here on (Allocator::record_use).
+  void record_use(kernels::Stream stream) const { storage_->allocator().record_use(storage_->data(), stream); }
 
  private:
   [[noreturn]] void throw_dtype(DType asked) const;
+  [[noreturn]] void throw_device() const;
 
   std::shared_ptr<Storage> storage_;
   std::size_t offset_ = 0;  // bytes
