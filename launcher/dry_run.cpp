@@ -12,6 +12,7 @@
 #include <optional>
 #include <sstream>
 
+#include "kernels/base/device_runtime.h"
 #include "kernels/base/isa.h"
 #include "launcher/output.h"
 #include "launcher/session.h"
@@ -111,12 +112,19 @@ struct Plan {
 };
 
 std::string check_memory(const Plan& plan) {
-  const double fixed = plan.fixed_bytes();
-  const double activations = static_cast<double>(plan.task->cost().activation_bytes_per_sample * plan.micro_batch());
-  const double available = static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  const RunConfig& c = plan.config;
+  const bool cuda = plan.ranks == 1 && c.device != "cpu" && kernels::why_no_cuda().empty();
+  const bool half = cuda && c.precision != "float32";
+  const double fixed = plan.fixed_bytes() + (half ? plan.parameters() * 2 : 0);  // copies in bfloat16
+  const double activations =
+      static_cast<double>(plan.task->cost().activation_bytes_per_sample * plan.micro_batch()) / (half ? 2 : 1);
+  const double available = cuda ? static_cast<double>(kernels::cuda_runtime().memory().free)
+                                : static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   const std::string found = "about " + mebibytes(fixed + activations) + ": " + mebibytes(fixed) +
                             " parameters, gradients, optimiser; " + mebibytes(activations) + " activations" +
-                            (plan.ranks > 1 ? "; each rank" : "");
+                            (plan.ranks > 1 ? "; each rank"
+                             : cuda         ? "; on the GPU"
+                                            : "");
   if (fixed + activations > available)
     throw DeviceError(found + "; only " + mebibytes(available) + " are free: lower train.micro_batch");
   return found;
@@ -187,7 +195,7 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
     });
   list.run("threads", [&] {
     std::vector<std::string> notes;
-    const auto context = make_context(c, notes);
+    const auto context = make_context(c, notes, ranks);
     std::string found = std::to_string(context->threads()) + " of " + std::to_string(runtime::available_cores()) + " cores, " +
                         kernels::active_isa();
     for (const auto& note : notes) found += "; " + note;

@@ -146,8 +146,7 @@ ImportedModel import_huggingface(const fs::path& directory, const fs::path& to, 
   RunConfig config = default_run_config(entry.name, registry);
   config.model = entry.from_huggingface(json);
   config.run.directory = to.string();
-  std::vector<std::string> notes;
-  const auto context = make_context(config, notes);
+  const auto context = make_host_context(config);
   const auto tokenizer = tokenizer_for(directory, which, rows_of(json));
   config.data.tokenizer = tokenizer->name();
   if (const auto ours = json.find("tradewind"); ours != json.end() && ours->is_object() && ours->contains("documents"))

@@ -1,5 +1,6 @@
 #include "launcher/run_config.h"
 
+#include "kernels/base/device_runtime.h"
 #include "kernels/base/isa.h"
 
 namespace tradewind::launcher {
@@ -31,8 +32,14 @@ void RuntimeSection::describe(runtime::Fields& f) {
 }
 
 void RunConfig::describe(runtime::Fields& f) {
-  f.field("device", device, "What computes; auto: a GPU where build and machine have one.", {"auto", "cpu", "cuda"});
-  f.field("precision", precision, "Of activations and products; parameters and sums are float32.",
+  f.field(
+      "device", device,
+      "What computes; auto: a GPU where build and machine have one, for one process. Not yet tried on a GPU: its kernels and "
+      "the training with them were run on an executor of CUDA's model alone.",
+      {"auto", "cpu", "cuda"});
+  f.field("precision", precision,
+          "Of activations and products; parameters, gradients and sums are float32. auto: bfloat16 on a GPU, float32 on a CPU, "
+          "which has nothing else.",
           {"auto", "float32", "bfloat16"});
   f.section("run", run, "The run as a whole.");
   f.section("data", data, "What it learns from.");
@@ -81,29 +88,69 @@ RunConfig read_run_config(const std::filesystem::path& file, const std::vector<s
   return config;
 }
 
-std::unique_ptr<runtime::Context> make_context(const RunConfig& config, std::vector<std::string>& notes) {
-  if (config.device == "cuda")
-    throw DeviceError(
-        std::string("device = \"cuda\": ") +
-        (kernels::kHasCuda ? "this version has CUDA kernels, but trains on CPUs only" : "this binary was built without CUDA") +
-        "; set device = \"cpu\" or \"auto\"");
-  kernels::set_isa(config.runtime.isa);
+namespace {
+
+/// "cpu" or "cuda". Several ranks train on CPUs: their gradients would go through NCCL, which this version has not.
+std::string device_of(const RunConfig& config, int ranks, std::vector<std::string>& notes) {
+  const std::string why = kernels::why_no_cuda();
+  if (config.device == "cuda") {
+    if (!why.empty()) throw DeviceError("device = \"cuda\": " + why);
+    if (ranks > 1)
+      throw DeviceError(
+          "device = \"cuda\": this version trains on a GPU in one process; start it without mpirun or srun, or set "
+          "device = \"cpu\"");
+    return "cuda";
+  }
+  if (config.device == "cpu") return "cpu";
+  if (ranks > 1) {
+    notes.emplace_back("device auto: cpu (several ranks)");
+    return "cpu";
+  }
+  if (!why.empty()) {
+    notes.emplace_back("device auto: cpu (" + why.substr(0, why.find(';')) + ")");
+    return "cpu";
+  }
+  notes.emplace_back("device auto: cuda");
+  return "cuda";
+}
+
+kernels::DType precision_of(const RunConfig& config, const std::string& device, std::vector<std::string>& notes) {
+  if (device == "cuda") {
+    if (config.precision == "float32") return kernels::DType::kFloat32;
+    if (config.precision == "auto")
+      notes.emplace_back("precision auto: bfloat16 (activations and products; parameters, gradients and sums are float32)");
+    return kernels::DType::kBFloat16;
+  }
   if (config.precision == "bfloat16")
     throw DeviceError(
         std::string("precision = \"bfloat16\": ") +
         (kernels::has_native_bfloat16() ? "the CPU kernels compute in float32" : "this CPU has no bfloat16 matrix products") +
         "; set precision = \"float32\" or \"auto\"");
-  auto context = std::make_unique<runtime::Context>(runtime::Device{}, static_cast<int>(config.runtime.threads),
-                                                    static_cast<std::uint64_t>(config.run.seed));
-  if (config.device == "auto")
-    notes.emplace_back(kernels::kHasCuda ? "device auto: cpu (this version trains on CPUs only)"
-                                         : "device auto: cpu (this binary was built without CUDA)");
   if (config.precision == "auto") notes.emplace_back("precision auto: float32 (what the CPU kernels compute in)");
+  return kernels::DType::kFloat32;
+}
+
+}  // namespace
+
+std::unique_ptr<runtime::Context> make_context(const RunConfig& config, std::vector<std::string>& notes, int ranks) {
+  const std::string device = device_of(config, ranks, notes);
+  kernels::set_isa(config.runtime.isa);
+  const kernels::DType precision = precision_of(config, device, notes);
+  auto context = std::make_unique<runtime::Context>(
+      runtime::Device{.type = device == "cuda" ? runtime::DeviceType::kCuda : runtime::DeviceType::kCpu},
+      static_cast<int>(config.runtime.threads), static_cast<std::uint64_t>(config.run.seed), precision);
+  if (device == "cuda") notes.push_back("GPU: " + kernels::cuda_runtime().facts(context->device().index).name);
   if (context->threads() > runtime::available_cores())
     notes.push_back("warning: runtime.threads = " + std::to_string(context->threads()) + " on " +
                     std::to_string(runtime::available_cores()) +
                     " cores that this process is bound to; they will wait for each other");
   return context;
+}
+
+std::unique_ptr<runtime::Context> make_host_context(const RunConfig& config) {
+  kernels::set_isa(config.runtime.isa);
+  return std::make_unique<runtime::Context>(runtime::Device{}, static_cast<int>(config.runtime.threads),
+                                            static_cast<std::uint64_t>(config.run.seed));
 }
 
 }  // namespace tradewind::launcher

@@ -53,8 +53,10 @@ RunConfig read_run_config(const std::filesystem::path& file, const std::vector<s
 /// A config with defaults and the model `name`, for explaining.
 RunConfig default_run_config(const std::string& model, const models::Registry& registry);
 
-/// Device, threads and instruction set as the config asks. Throws ConfigError or DeviceError with the remedy. `notes` receives
-/// what "auto" became.
-std::unique_ptr<runtime::Context> make_context(const RunConfig& config, std::vector<std::string>& notes);
+/// Device, precision, threads and instruction set as the config asks. Throws ConfigError or DeviceError with the remedy.
+/// `notes` receives what "auto" became.
+std::unique_ptr<runtime::Context> make_context(const RunConfig& config, std::vector<std::string>& notes, int ranks = 1);
+/// The same on the CPU whatever the config's device: for what reads and writes parameters and does not compute.
+std::unique_ptr<runtime::Context> make_host_context(const RunConfig& config);
 
 }  // namespace tradewind::launcher

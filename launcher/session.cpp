@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdio>
 
+#include "kernels/base/device_runtime.h"
 #include "launcher/output.h"
 #include "runtime/core/terminal.h"
 #include "runtime/train/run_record.h"
@@ -52,6 +53,20 @@ Checkpoint open_best(const fs::path& run, std::int64_t best, std::int64_t last) 
               ")");
 }
 
+/// The machine that a run is used on need not be like the one that trained it: where this one has no GPU, the CPU does, unless
+/// the device was asked for just now.
+std::unique_ptr<runtime::Context> context_for(RunConfig& config, const std::vector<std::string>& overrides) {
+  const bool asked = std::ranges::any_of(overrides, [](const std::string& o) { return o.starts_with("device="); });
+  const bool wants_gpu = config.device == "cuda" || (config.device == "auto" && config.precision == "bfloat16");
+  if (wants_gpu && !asked)
+    if (const std::string why = kernels::why_no_cuda(); !why.empty()) {
+      warn("the run's config asks for a GPU, but " + why.substr(0, why.find(';')) + "; the CPU computes, in float32");
+      return make_host_context(config);
+    }
+  std::vector<std::string> notes;
+  return make_context(config, notes);
+}
+
 }  // namespace
 
 models::LanguageModel& LoadedRun::language_model() const {
@@ -83,16 +98,15 @@ Checkpoint select_checkpoint(const fs::path& run, const std::string& which) {
 }
 
 LoadedRun load_run(const fs::path& run, const std::string& which, const std::vector<std::string>& overrides,
-                   const models::Registry& registry) {
+                   const models::Registry& registry, LoadFor purpose) {
   LoadedRun out;
   out.checkpoint = std::make_unique<Checkpoint>(select_checkpoint(run, which));
   out.config = read_run_config(run / "config.toml", overrides, registry);
-  std::vector<std::string> notes;
-  out.context = make_context(out.config, notes);
+  out.context = purpose == LoadFor::kReading ? make_host_context(out.config) : context_for(out.config, overrides);
   out.tokenizer = tokenizer_of(*out.checkpoint);
   out.task = out.config.model->build({.vocabulary = out.tokenizer->vocabulary_size()});
   out.task->parameters().allocate(*out.context);
-  runtime::load_parameters(out.task->parameters(), *out.checkpoint);
+  runtime::load_parameters(*out.context, out.task->parameters(), *out.checkpoint);
   return out;
 }
 

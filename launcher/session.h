@@ -24,10 +24,13 @@ struct LoadedRun {
   models::LanguageModel& language_model() const;
 };
 
+/// A run that was trained on a GPU is read, and where there is none computed, on the CPU; the latter is said on stderr.
+enum class LoadFor : std::uint8_t { kComputing, kReading };
+
 /// `which`: "last", "best" or a step. Throws ConfigError where `run` is no run directory, CheckpointError where there is no
 /// such checkpoint.
 LoadedRun load_run(const std::filesystem::path& run, const std::string& which, const std::vector<std::string>& overrides,
-                   const models::Registry& registry);
+                   const models::Registry& registry, LoadFor purpose = LoadFor::kComputing);
 
 /// The checkpoint alone.
 runtime::Checkpoint select_checkpoint(const std::filesystem::path& run, const std::string& which);

@@ -66,7 +66,7 @@ std::size_t export_as_hdf5(LoadedRun& run, const ExportOptions& options) {
 
 int export_run(const ExportOptions& options, const models::Registry& registry) {
   auto waiting = std::make_unique<Waiting>("exporting");
-  LoadedRun run = load_run(options.run, options.checkpoint, {}, registry);
+  LoadedRun run = load_run(options.run, options.checkpoint, {}, registry, LoadFor::kReading);
   const std::size_t tensors =
       options.format == "hdf5" ? export_as_hdf5(run, options) : export_huggingface(run, options.to, options.overwrite);
   waiting.reset();

@@ -82,8 +82,7 @@ void print_outcome(const std::filesystem::path& to, const char* state, bool done
 }
 
 int prepare(RunConfig& config, runtime::PrepareOptions options, bool json) {
-  std::vector<std::string> notes;
-  options.threads = make_context(config, notes)->threads();
+  options.threads = make_host_context(config)->threads();
   Observer observer(json);
   const runtime::Prepared outcome = runtime::prepare_text(config.data, options, observer);
   const char *state = "", *said = "";

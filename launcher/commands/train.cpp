@@ -246,15 +246,19 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   task->parameters().allocate(context);
   log_summary(log, config, context, corpus, *task);
   if (origin) {
-    runtime::load_parameters(task->parameters(), *origin);
+    runtime::load_parameters(context, task->parameters(), *origin);
     log.info("beginning with the parameters of " + config.run.from + ", step " + std::to_string(origin->step()));
   }
-  const auto& values = task->parameters().values();
-  ranks.communicator().broadcast(values.data<float>(), values.elements(), kernels::DType::kFloat32, 0, nullptr);
+  if (const auto& values = task->parameters().values(); ranks.size() > 1)
+    ranks.communicator().broadcast(values.data<float>(), values.elements(), kernels::DType::kFloat32, 0, nullptr);
   auto trainer_config = config.trainer_config();
   const double peak = runtime::measured_product_rate(context);
-  log.info(text("matrix products reach %.0f GFLOP/s on %d threads of this machine; MFU is the share of that", peak / 1e9,
-                context.threads()));
+  if (context.device().type == runtime::DeviceType::kCuda)
+    log.info(text("matrix products in %s reach %.1f TFLOP/s on this GPU; MFU is the share of that",
+                  kernels::name_of(context.compute_type()), peak / 1e12));
+  else
+    log.info(text("matrix products reach %.0f GFLOP/s on %d threads of this machine; MFU is the share of that", peak / 1e9,
+                  context.threads()));
   trainer_config.peak_flops = peak * ranks.size();
   trainer_config.extra = run_state(config, *corpus.tokenizer, corpus.train->checksum());
   Observer observer(log, progress, place.owned.get(), signals, ranks);
@@ -276,7 +280,7 @@ int train_as_rank(const TrainOptions& options, const models::Registry& registry,
   RunConfig config = read_run_config(options.config, options.overrides, registry);
   ranks.connect(config.cluster);
   std::vector<std::string> notes;
-  const auto context = make_context(config, notes);
+  const auto context = make_context(config, notes, ranks.size());
   if (!ranks.alone()) ranks.require_same("build", runtime::describe_build() + runtime::mpi_version());
   ranks.require_same("config", config.text());
   runtime::Log log;

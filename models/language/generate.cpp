@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "runtime/core/transfer.h"
+
 namespace tradewind::models {
 
 using namespace runtime;  // NOLINT: a model is written in the runtime's terms
@@ -15,10 +17,12 @@ Tensor tensor_of(const std::vector<T>& values) {
   return out;
 }
 
-/// Products whose rows do not depend on each other, while this lives.
+/// Products whose rows do not depend on each other, while this lives. cuBLASLt promises no such thing.
 class StableRows {
  public:
-  explicit StableRows(Context& context) : context_(context) { context_.set_stable_rows(true); }
+  explicit StableRows(Context& context) : context_(context) {
+    context_.set_stable_rows(context.device().type == DeviceType::kCpu);
+  }
   ~StableRows() { context_.set_stable_rows(false); }
   StableRows(const StableRows&) = delete;
   StableRows& operator=(const StableRows&) = delete;
@@ -104,7 +108,7 @@ std::int32_t Generator::draw(const Slot& slot, const float* logits) {
   const auto position = static_cast<std::int32_t>(slot.made);
   std::int32_t token = 0;
   kernels::sample(&token, logits, 1, model_.vocabulary(), {.sample = &slot.key, .position = &position}, sampling,
-                  context_.launch());
+                  context_.host_launch());
   return token;
 }
 
@@ -127,7 +131,7 @@ void Generator::step(const OnToken& on_token, const OnEnd& on_end) {
   Tensor logits;
   {
     const StableRows stable(context_);
-    logits = model_.next_logits(context_, token_rows(rows, first), *cache_);
+    logits = on_host(model_.next_logits(context_, on_device(context_, token_rows(rows, first)), *cache_));
   }
   for (std::size_t s = 0; s < slots_.size(); ++s) {
     Slot& slot = slots_[s];

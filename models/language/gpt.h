@@ -40,7 +40,7 @@ class Gpt final : public LanguageModel {
   Gpt(const GptConfig& config, std::int64_t vocabulary);
 
   runtime::ParameterStore& parameters() override { return store_; }
-  runtime::LossSums forward(runtime::Tape& tape, const runtime::Batch& batch) override;
+  runtime::RowLosses forward(runtime::Tape& tape, const runtime::Batch& batch) override;
   runtime::CostEstimate cost() const override;
   std::int64_t vocabulary() const override { return vocabulary_; }
   std::int64_t context() const override { return config_.context_length; }

@@ -1,9 +1,9 @@
 #include "runtime/autograd/tape.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/norm.h"
+#include "runtime/core/transfer.h"
 
 namespace tradewind::runtime {
 
@@ -41,9 +41,7 @@ void Tape::record(std::initializer_list<Parameter*> parameters, std::function<vo
 /// Two variables can share a gradient (the branches of a residual sum). Before one of them adds to it, it takes a copy.
 void Tape::own_gradient(Variable::State& state) const {
   if (state.gradient.unique()) return;
-  const Tensor copy = context_.tensor(state.gradient.shape(), state.gradient.dtype());
-  std::memcpy(copy.raw(), state.gradient.raw(), copy.bytes());
-  state.gradient = copy;
+  state.gradient = copy_of(context_, state.gradient);
 }
 
 std::pair<Tensor, kernels::Write> Tape::gradient_of(const Variable& variable) const {
@@ -66,7 +64,7 @@ void Tape::contribute(const Variable& variable, const Tensor& contribution) cons
   own_gradient(state);
   void* sum = state.gradient.raw();
   kernels::residual_norm_forward(sum, nullptr, nullptr, nullptr, sum, contribution.raw(), nullptr, nullptr, 1,
-                                 contribution.elements(), {}, {}, {}, context_.launch());
+                                 contribution.elements(), {}, {}, {.dtype = contribution.dtype()}, context_.launch());
 }
 
 void Tape::backward() {

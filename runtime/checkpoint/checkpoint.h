@@ -36,7 +36,7 @@ struct Manifest;
 /// tensor.
 struct TensorSlice {
   std::string name;        // "blocks.0.attention.qkv.weight", "optimizer.m.blocks.0..."
-  Tensor data;             // contiguous, on the host
+  Tensor data;             // contiguous, on the host or a GPU
   Shape global_shape;      // of the whole tensor
   std::int64_t begin = 0;  // first element of the slice in the flattened global tensor
 };

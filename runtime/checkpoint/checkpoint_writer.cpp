@@ -8,7 +8,6 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <future>
 #include <limits>
 #include <mutex>
@@ -18,6 +17,7 @@
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/manifest.h"
 #include "runtime/checkpoint/safetensors.h"
+#include "runtime/core/transfer.h"
 
 namespace tradewind::runtime {
 namespace fs = std::filesystem;
@@ -47,7 +47,7 @@ Snapshot describe(const CheckpointContents& contents) {
   require(contents.step >= 0, "saving a checkpoint", "a negative step");
   nlohmann::json slices = nlohmann::json::object();
   for (const TensorSlice& t : contents.tensors) {
-    require(t.data.defined() && t.data.device().type == DeviceType::kCpu, "saving a checkpoint", "a tensor is not on the host");
+    require(t.data.defined(), "saving a checkpoint", "a tensor without data");
     const std::int64_t count = t.data.elements(), whole = t.global_shape.elements();
     require(t.begin >= 0 && t.begin <= whole - count, "saving a checkpoint", "a slice lies outside its tensor");
     if (count == whole) {
@@ -284,7 +284,7 @@ void CheckpointWriter::begin(const CheckpointContents& contents) {
   auto* base = static_cast<std::byte*>(copy.raw());
   for (std::size_t i = 0; i < contents.tensors.size(); ++i) {
     const Tensor& data = contents.tensors[i].data;
-    if (data.bytes() > 0) std::memcpy(base + at, data.raw(), data.bytes());
+    copy_to_host(base + at, data);
     snapshot.tensors[i].data = base + at;
     at += data.bytes();
   }

@@ -28,6 +28,16 @@ std::string cpu_model() {
 
 std::string dotted(int major, int minor, int patch) { return fmt::format("{}.{}.{}", major, minor, patch); }
 
+nlohmann::ordered_json describe_gpu(const Context& context) {
+  const kernels::DeviceFacts facts = kernels::cuda_runtime().facts(context.device().index);
+  return {{"name", facts.name},
+          {"compute_capability", std::to_string(facts.major) + "." + std::to_string(facts.minor)},
+          {"memory_bytes", facts.memory_bytes},
+          {"driver_cuda", facts.driver},
+          {"build_cuda", facts.runtime},
+          {"precision", kernels::name_of(context.compute_type())}};
+}
+
 }  // namespace
 
 std::string version() { return TRADEWIND_VERSION; }
@@ -67,6 +77,7 @@ nlohmann::ordered_json describe_environment(const Context& context) {
   libraries["zstd"] = ZSTD_versionString();
   libraries["xxhash"] = dotted(XXH_VERSION_MAJOR, XXH_VERSION_MINOR, XXH_VERSION_RELEASE);
   out["device"] = context.device().type == DeviceType::kCpu ? "cpu" : "cuda";
+  if (context.device().type == DeviceType::kCuda) out["gpu"] = describe_gpu(context);
   out["isa"] = kernels::active_isa();
   out["threads"] = context.threads();
   out["cpu"] = cpu_model();

@@ -11,6 +11,8 @@
 
 namespace tradewind::runtime {
 
+class Context;
+
 /// One micro-batch. Which fields there are is agreed between data set and task; for packed token rows (N tokens in S
 /// sequences):
 ///   "ids"       [N] int32     input tokens
@@ -21,15 +23,21 @@ namespace tradewind::runtime {
 ///   "slots"     [N] int32     position inside the block (keys random numbers together with "samples")
 struct Batch {
   std::map<std::string, Tensor> fields;
-  std::int64_t samples = 0;        // data-set samples in it
-  std::int64_t tokens = 0;         // rows that are computed on
-  std::int64_t valid = 0;          // targets that count in the loss
-  std::int64_t max_length = 0;     // longest sequence
-  std::int64_t bytes_of_text = 0;  // UTF-8 bytes that the valid targets stand for (bits per byte)
+  std::map<std::string, Tensor> host_fields;  // of a batch on a device: what it was made of
+  std::int64_t samples = 0;                   // data-set samples in it
+  std::int64_t tokens = 0;                    // rows that are computed on
+  std::int64_t valid = 0;                     // targets that count in the loss
+  std::int64_t max_length = 0;                // longest sequence
+  std::int64_t bytes_of_text = 0;             // UTF-8 bytes that the valid targets stand for (bits per byte)
 
   /// Throws InternalError naming the field where it is missing.
   const Tensor& operator[](const std::string& name) const;
+  /// The field where the host can read it. Throws InternalError where it is not.
+  const Tensor& on_host(const std::string& name) const;
 };
+
+/// The batch as the context's device has it: itself, or with copies in the order of the context's stream.
+Batch on_device(Context& context, const Batch& batch);
 
 /// Everything one rank computes in one optimiser step.
 struct StepBatch {

@@ -24,13 +24,25 @@ class KvCache {
 
   /// After every layer has seen the rows: they count from now on.
   void advance(const Sequences& rows);
-  void clear(std::int64_t sequence) { lengths_[static_cast<std::size_t>(sequence)] = 0; }
+  void clear(std::int64_t sequence) {
+    lengths_[static_cast<std::size_t>(sequence)] = 0;
+    extent_ = {};
+  }
 
  private:
+  /// Where the keys of each sequence begin, [sequences + 1], and how many there are with the new rows, [sequences]: on the
+  /// device.
+  struct Extent {
+    Tensor offsets, lengths;
+  };
+  Extent extent_of(Context& context, const Sequences& rows) const;
+
   AttentionHeads heads_;
+  DType dtype_;
   std::int64_t capacity_;
   std::vector<std::int64_t> lengths_;
   std::vector<Tensor> keys_, values_;  // a layer: [sequences, capacity, H_kv D]
+  Extent extent_;                      // of the rows under way: the same in every layer
 };
 
 }  // namespace tradewind::runtime

@@ -23,21 +23,21 @@ Variable self_attention(Tape& tape, const Variable& qkv, const AttentionHeads& h
   const std::int64_t k_at = heads.query * heads.size, v_at = k_at + heads.key_value * heads.size;
   kernels::AttentionOptions with_keys = options;
   with_keys.keys = rows.keys();
+  with_keys.dtype = qkv.value().dtype();
   Context& context = tape.context();
-  Variable out = tape.variable(context.tensor({N, out_width}), {&qkv});
+  Variable out = tape.variable(context.tensor({N, out_width}, with_keys.dtype), {&qkv});
   const Tensor lse = tape.recording() ? context.tensor({N, heads.query}) : Tensor();
-  const float* q = qkv.value().data<float>();
-  kernels::attention_forward(out.value().raw(), tape.recording() ? lse.data<float>() : nullptr, q, q + k_at, q + v_at, shape,
-                             with_keys, context.launch());
+  const Tensor& in = qkv.value();
+  kernels::attention_forward(out.value().raw(), tape.recording() ? lse.data<float>() : nullptr, in.raw(), in.at(k_at),
+                             in.at(v_at), shape, with_keys, context.launch());
   if (!out.needs_gradient()) return out;
   tape.record({}, [&tape, qkv, out, lse, rows, shape, with_keys, k_at, v_at] {
     const Tensor dout = out.take_gradient();
     if (!dout.defined()) return;
-    const Tensor dqkv = tape.context().tensor(qkv.value().shape());
-    const float* x = qkv.value().data<float>();
-    float* dx = dqkv.data<float>();
-    kernels::attention_backward(dx, dx + k_at, dx + v_at, nullptr, dout.raw(), out.value().raw(), lse.data<float>(), x,
-                                x + k_at, x + v_at, shape, with_keys, tape.context().launch());
+    const Tensor& x = qkv.value();
+    const Tensor dqkv = tape.context().tensor(x.shape(), x.dtype());
+    kernels::attention_backward(dqkv.raw(), dqkv.at(k_at), dqkv.at(v_at), nullptr, dout.raw(), out.value().raw(),
+                                lse.data<float>(), x.raw(), x.at(k_at), x.at(v_at), shape, with_keys, tape.context().launch());
     tape.contribute(qkv, dqkv);
   });
   return out;

@@ -8,20 +8,19 @@ namespace {
 using kernels::Write;
 
 void look_up(const Tape& tape, const Tensor& y, const Parameter& table, const Tensor& ids, Write write) {
-  kernels::embedding_forward(y.raw(), table.value().raw(), ids.data<std::int32_t>(), ids.elements(), table.shape()[0],
-                             table.shape()[1], write, DType::kFloat32, tape.context().launch());
+  kernels::embedding_forward(y.raw(), table.compute().raw(), ids.data<std::int32_t>(), ids.elements(), table.shape()[0],
+                             table.shape()[1], write, y.dtype(), tape.context().launch());
 }
 
 void add_gradient(const Tape& tape, Parameter& table, const Tensor& ids, const Tensor& dy) {
   kernels::embedding_backward_dense(table.gradient().data<float>(), dy.raw(), ids.data<std::int32_t>(), ids.elements(),
-                                    table.shape()[0], table.shape()[1], table.touch(), DType::kFloat32,
-                                    tape.context().launch());
+                                    table.shape()[0], table.shape()[1], table.touch(), dy.dtype(), tape.context().launch());
 }
 
 }  // namespace
 
 Variable embedding(Tape& tape, Parameter& table, const Tensor& ids) {
-  Variable y = tape.variable(tape.context().tensor({ids.elements(), table.shape()[1]}));
+  Variable y = tape.variable(tape.context().activation({ids.elements(), table.shape()[1]}));
   look_up(tape, y.value(), table, ids, Write::kAssign);
   tape.record({&table}, [&tape, &table, ids, y] {
     if (const Tensor dy = y.take_gradient(); dy.defined()) add_gradient(tape, table, ids, dy);
@@ -30,7 +29,7 @@ Variable embedding(Tape& tape, Parameter& table, const Tensor& ids) {
 }
 
 Variable embedding_sum(Tape& tape, Parameter& table, const Tensor& ids, Parameter& positions, const Tensor& position) {
-  Variable y = tape.variable(tape.context().tensor({ids.elements(), table.shape()[1]}));
+  Variable y = tape.variable(tape.context().activation({ids.elements(), table.shape()[1]}));
   look_up(tape, y.value(), table, ids, Write::kAssign);
   look_up(tape, y.value(), positions, position, Write::kAccumulate);
   tape.record({&table, &positions}, [&tape, &table, ids, &positions, position, y] {

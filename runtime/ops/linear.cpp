@@ -18,19 +18,20 @@ Write touch_together(Parameter& weight, Parameter* bias) {
 Variable linear(Tape& tape, const Variable& x, Parameter& weight, Parameter* bias) {
   const kernels::LinearShape shape{.M = x.size(0), .N = weight.shape()[0], .K = weight.shape()[1]};
   require(x.size(1) == shape.K, "linear", "x and weight differ in their last dimension");
-  Variable y = tape.variable(tape.context().tensor({shape.M, shape.N}));
-  kernels::linear_forward(y.value().raw(), nullptr, x.value().raw(), weight.value().raw(),
-                          bias == nullptr ? nullptr : bias->value().raw(), shape, {}, tape.context().launch());
-  tape.record({&weight, bias}, [&tape, x, y, &weight, bias, shape] {
+  const kernels::LinearOptions options{.dtype = x.value().dtype()};
+  Variable y = tape.variable(tape.context().tensor({shape.M, shape.N}, options.dtype));
+  kernels::linear_forward(y.value().raw(), nullptr, x.value().raw(), weight.compute().raw(),
+                          bias == nullptr ? nullptr : bias->compute().raw(), shape, options, tape.context().launch());
+  tape.record({&weight, bias}, [&tape, x, y, &weight, bias, shape, options] {
     const Tensor dy = y.take_gradient();
     if (!dy.defined()) return;
     const auto launch = tape.context().launch();
     const Write write = touch_together(weight, bias);
     kernels::linear_backward_weight(weight.gradient().data<float>(), bias == nullptr ? nullptr : bias->gradient().data<float>(),
-                                    dy.raw(), x.value().raw(), shape, write, {}, launch);
+                                    dy.raw(), x.value().raw(), shape, write, options, launch);
     if (!x.needs_gradient()) return;
     const auto [dx, write_dx] = tape.gradient_of(x);
-    kernels::linear_backward_input(dx.raw(), dy.raw(), weight.value().raw(), shape, write_dx, {}, launch);
+    kernels::linear_backward_input(dx.raw(), dy.raw(), weight.compute().raw(), shape, write_dx, options, launch);
   });
   return y;
 }

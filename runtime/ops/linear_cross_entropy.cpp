@@ -10,12 +10,14 @@ RowLosses linear_cross_entropy(Tape& tape, const Variable& x, Parameter& weight,
   Context& context = tape.context();
   const bool train = tape.recording();
   RowLosses out{.loss = context.tensor({N}), .nll = context.tensor({N})};
-  const Tensor dx = train ? context.tensor({N, C}) : Tensor();
+  const Tensor dx = train ? context.tensor({N, C}, x.value().dtype()) : Tensor();
+  kernels::LinearCrossEntropyOptions typed = options;
+  typed.dtype = x.value().dtype();
   const auto write = train ? touch_together(weight, bias) : kernels::Write::kAssign;
   kernels::linear_cross_entropy(
       out.loss.data<float>(), out.nll.data<float>(), nullptr, dx.raw(), train ? weight.gradient().data<float>() : nullptr,
-      train && bias != nullptr ? bias->gradient().data<float>() : nullptr, x.value().raw(), weight.value().raw(),
-      bias == nullptr ? nullptr : bias->value().raw(), targets.data<std::int32_t>(), N, V, C, write, options, context.launch());
+      train && bias != nullptr ? bias->gradient().data<float>() : nullptr, x.value().raw(), weight.compute().raw(),
+      bias == nullptr ? nullptr : bias->compute().raw(), targets.data<std::int32_t>(), N, V, C, write, typed, context.launch());
   tape.record({&weight, bias}, [&tape, x, dx] { tape.contribute(x, dx); });
   return out;
 }

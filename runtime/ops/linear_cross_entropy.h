@@ -3,13 +3,9 @@
 
 #include "kernels/linear_cross_entropy.h"
 #include "runtime/autograd/tape.h"
+#include "runtime/core/row_losses.h"
 
 namespace tradewind::runtime {
-
-struct RowLosses {
-  Tensor loss;  // [N] float32: what is trained on; 0 where the target is ignored
-  Tensor nll;   // [N] float32: negative log-likelihood without z-loss
-};
 
 /// x [N, C], weight [V, C], bias [V] or null, targets [N] int32. A root of the tape: the gradient of
 /// step_state.loss_scale[task] * sum(loss) flows back from here. The head's own gradients are written at once.

@@ -1,7 +1,10 @@
 #include "runtime/optim/optimizer.h"
 
 #include <algorithm>
-#include <vector>
+#include <cstring>
+#include <utility>
+
+#include "runtime/core/transfer.h"
 
 namespace tradewind::runtime {
 
@@ -23,7 +26,7 @@ void OptimizerConfig::describe(Fields& f) {
 Optimizer::Optimizer(const OptimizerConfig& config, const ParameterStore& store, Context& context, std::optional<Shard> shard)
     : config_(config), store_(store), shard_(shard ? *shard : Shard::whole(store)) {
   const auto add = [&](const char* name) {
-    Tensor state = context.tensor({shard_.elements()});
+    Tensor state = context.tensor({shard_.elements()}, DType::kFloat32, Purpose::kOptimizer);
     state.zero();
     states_.emplace(name, std::move(state));
   };
@@ -33,40 +36,65 @@ Optimizer::Optimizer(const OptimizerConfig& config, const ParameterStore& store,
   } else if (config.momentum > 0) {
     add("momentum");
   }
-  gradients_ = shard ? context.tensor({shard_.elements()}) : store.gradients();
+  gradients_ = shard ? context.tensor({shard_.elements()}, DType::kFloat32, Purpose::kGradients) : store.gradients();
+  work_.resize(shard_.parts().size());
 }
 
 void Optimizer::update(Context& context) {
   const auto all = store_.segments(static_cast<float>(config_.weight_decay));
-  for (const Shard::Part& part : shard_.parts()) {
+  for (std::size_t i = 0; i < work_.size(); ++i) {
+    const Shard::Part& part = shard_.parts()[i];
     std::vector<kernels::Segment> segments;  // of the part, from its beginning
     for (kernels::Segment s : all) {
       s.begin = std::max(s.begin, part.range.begin) - part.range.begin;
       s.end = std::min(s.end, part.range.end) - part.range.begin;
       if (s.begin < s.end) segments.push_back(s);
     }
-    if (!segments.empty()) update(part, segments, context);
+    if (segments.empty()) continue;
+    work_[i].take(std::move(segments), context);
+    update(part, work_[i], context);
   }
 }
 
-void Optimizer::update(const Shard::Part& part, const std::vector<kernels::Segment>& segments, Context& context) {
+/// The same from step to step, unless parameters go unused: they are carried to the device when they change.
+void Optimizer::Work::take(std::vector<kernels::Segment> wanted, Context& context) {
+  const auto same = [](const kernels::Segment& a, const kernels::Segment& b) {
+    return a.begin == b.begin && a.end == b.end && a.weight_decay == b.weight_decay && a.rate == b.rate;
+  };
+  if (std::ranges::equal(wanted, segments, same)) return;
+  segments = std::move(wanted);
+  elements = 0;
+  for (const kernels::Segment& s : segments) elements += s.end - s.begin;
+  if (context.device().type == DeviceType::kCpu) return;
+  const Tensor host(host_allocator(), {static_cast<std::int64_t>(segments.size() * sizeof(kernels::Segment))}, DType::kUInt8);
+  std::memcpy(host.raw(), segments.data(), host.bytes());
+  device = on_device(context, host, Purpose::kOptimizer);
+}
+
+void Optimizer::update(const Shard::Part& part, const Work& work, Context& context) {
   auto* parameter = store_.values().data<float>() + part.range.begin;
+  void* copy = store_.compute_copies().defined() ? store_.compute_copies().at(part.range.begin) : nullptr;
   const auto* gradient = gradients_.data<float>() + part.at;
   const auto state = [&](const char* name) { return states_.at(name).data<float>() + part.at; };
-  const auto count = static_cast<std::int64_t>(segments.size());
+  const auto count = static_cast<std::int64_t>(work.segments.size());
+  const auto* segments = work.device.defined() ? static_cast<const kernels::Segment*>(work.device.raw()) : work.segments.data();
   if (config_.name == "sgd") {
-    kernels::sgd_update(parameter, config_.momentum > 0 ? state("momentum") : nullptr, gradient, segments.data(), count,
+    kernels::sgd_update(parameter, config_.momentum > 0 ? state("momentum") : nullptr, gradient, segments, count,
                         {.momentum = static_cast<float>(config_.momentum),
                          .dampening = static_cast<float>(config_.dampening),
-                         .nesterov = config_.nesterov},
+                         .nesterov = config_.nesterov,
+                         .copy = copy,
+                         .elements = work.elements},
                         context.launch());
     return;
   }
-  kernels::adam_update(parameter, state("m"), state("v"), gradient, segments.data(), count,
+  kernels::adam_update(parameter, state("m"), state("v"), gradient, segments, count,
                        {.beta1 = static_cast<float>(config_.beta1),
                         .beta2 = static_cast<float>(config_.beta2),
                         .epsilon = static_cast<float>(config_.epsilon),
-                        .decoupled = config_.name == "adamw"},
+                        .decoupled = config_.name == "adamw",
+                        .copy = copy,
+                        .elements = work.elements},
                        context.launch());
 }
 

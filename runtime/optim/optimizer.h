@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kernels/optimizer.h"
 #include "runtime/config/fields.h"
@@ -28,7 +29,7 @@ class Optimizer {
             std::optional<Shard> shard = std::nullopt);
 
   /// Updates the parameters that have a gradient in this step. Reads the rate, the step number and the gradient scale from
-  /// the context's StepState.
+  /// the context's StepState, as it was published. Where the store has copies to compute with, they follow.
   void update(Context& context);
 
   /// What it updates.
@@ -39,13 +40,21 @@ class Optimizer {
   const Tensor& gradients() const { return gradients_; }
 
  private:
-  void update(const Shard::Part& part, const std::vector<kernels::Segment>& segments, Context& context);
+  /// What is updated of a part.
+  struct Work {
+    std::vector<kernels::Segment> segments;
+    Tensor device;  // the same on a GPU
+    std::int64_t elements = 0;
+    void take(std::vector<kernels::Segment> wanted, Context& context);
+  };
+  void update(const Shard::Part& part, const Work& work, Context& context);
 
   OptimizerConfig config_;
   const ParameterStore& store_;
   Shard shard_;
   std::map<std::string, Tensor> states_;
   Tensor gradients_;
+  std::vector<Work> work_;  // by part
 };
 
 }  // namespace tradewind::runtime

@@ -5,6 +5,8 @@
 #include <numbers>
 
 #include "kernels/base/philox.h"
+#include "kernels/convert.h"
+#include "runtime/core/transfer.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -64,20 +66,31 @@ void ParameterStore::layout(std::int64_t bucket_elements) {
 void ParameterStore::allocate(Context& context, std::int64_t bucket_bytes) {
   require(!values_.defined(), "ParameterStore::allocate", "called twice");
   layout(bucket_bytes / 4);
-  values_ = context.tensor({flat_elements_});
-  gradients_ = context.tensor({flat_elements_});
-  values_.zero();
+  values_ = context.tensor({flat_elements_}, DType::kFloat32, Purpose::kParameters);
+  gradients_ = context.tensor({flat_elements_}, DType::kFloat32, Purpose::kGradients);
   gradients_.zero();  // the padding stays zero for good
+  if (context.compute_type() != DType::kFloat32)
+    copies_ = context.tensor({flat_elements_}, context.compute_type(), Purpose::kParameters);
   for (const auto& p : parameters_) {
     p->value_ = values_.view(p->begin_, p->shape_);
     p->gradient_ = gradients_.view(p->begin_, p->shape_);
+    p->compute_ = copies_.defined() ? copies_.view(p->begin_, p->shape_) : p->value_;
   }
   initialise(context);
+  refresh_copies(context);
 }
 
-void ParameterStore::initialise(Context& context) {
+void ParameterStore::refresh_copies(Context& context) const {
+  if (!copies_.defined()) return;
+  kernels::convert(copies_.raw(), copies_.dtype(), values_.raw(), DType::kFloat32, flat_elements_, context.launch());
+}
+
+/// On the host, so that every device begins with the same numbers.
+void ParameterStore::initialise(const Context& context) {
+  const Tensor host = values_.on_host() ? values_ : Tensor(host_allocator(), values_.shape(), DType::kFloat32);
+  host.zero();
   for (const auto& p : parameters_) {
-    auto value = p->value_.span<float>();
+    const auto value = host.view(p->begin_, p->shape_).span<float>();
     if (p->init_.kind == Init::Kind::kConstant) {
       std::ranges::fill(value, p->init_.value);
       continue;
@@ -90,6 +103,7 @@ void ParameterStore::initialise(Context& context) {
       if (i + 1 < value.size()) value[i + 1] = static_cast<float>(p->init_.value * b);
     }
   }
+  if (!values_.on_host()) copy_from_host(values_, host.raw());
 }
 
 void ParameterStore::begin_step() {

@@ -1,9 +1,10 @@
 // Parameters of a model in flat buffers.
 //
-// All parameters live in one float32 buffer, their gradients in another with the same layout: buckets in reverse order of
-// registration (the order in which backward finishes them), ending at block boundaries, each parameter on a 64-byte boundary,
-// each bucket padded to a multiple of kBucketAlignment elements for reduce-scatter. The layout is a pure function of the
-// registrations, so it is the same on every rank. Clipping, optimiser, collectives and checkpoint work on ranges.
+// All parameters live in one float32 buffer, their gradients in another with the same layout (and, where the context computes
+// in bfloat16, copies for that in a third): buckets in reverse order of registration (the order in which backward finishes
+// them), ending at block boundaries, each parameter on a 64-byte boundary, each bucket padded to a multiple of kBucketAlignment
+// elements for reduce-scatter. The layout is a pure function of the registrations, so it is the same on every rank. Clipping,
+// optimiser, collectives and checkpoint work on ranges.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +39,8 @@ class Parameter {
   std::int64_t begin() const { return begin_; }  // element of the flat buffers
   std::int64_t end() const { return begin_ + shape_.elements(); }
   const Tensor& value() const { return value_; }
+  /// What products and lookups read: the value itself, or its copy in the type that the context computes in.
+  const Tensor& compute() const { return compute_; }
   const Tensor& gradient() const { return gradient_; }
 
   /// How an op writes the gradient: assign at the first touch of a step, accumulate after. Marks the touch.
@@ -58,7 +61,7 @@ class Parameter {
   Init init_;
   bool decay_;
   std::int64_t begin_ = 0;
-  Tensor value_, gradient_;
+  Tensor value_, compute_, gradient_;
   bool touched_ = false;
   int uses_ = 0;
 };
@@ -90,6 +93,10 @@ class ParameterStore {
   std::int64_t parameter_count() const;  // without padding
   const Tensor& values() const { return values_; }
   const Tensor& gradients() const { return gradients_; }
+  /// The copies in bfloat16, laid out like the values; undefined where there are none.
+  const Tensor& compute_copies() const { return copies_; }
+  /// After the values were written by anyone but the optimiser: the copies follow.
+  void refresh_copies(Context& context) const;
   const std::vector<Bucket>& buckets() const { return buckets_; }
 
   /// Nothing has a gradient yet.
@@ -105,12 +112,12 @@ class ParameterStore {
 
  private:
   void layout(std::int64_t bucket_elements);
-  void initialise(Context& context);
+  void initialise(const Context& context);
 
   std::vector<std::unique_ptr<Parameter>> parameters_;
   std::vector<std::size_t> block_starts_;
   std::vector<Bucket> buckets_;
-  Tensor values_, gradients_;
+  Tensor values_, gradients_, copies_;
   std::int64_t flat_elements_ = 0;
 };
 

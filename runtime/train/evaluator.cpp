@@ -14,7 +14,7 @@ Evaluation evaluate(Context& context, Task& task, const Dataset& data, std::int6
   const std::int64_t all = data.samples_per_epoch();
   const std::int64_t samples = max_batches > 0 ? std::min(all, max_batches * batch) : all;
   Evaluation out;
-  double nll = 0;
+  LossCounter losses(context);
   std::int64_t bytes = 0;
   const std::int64_t rank = communicator == nullptr ? 0 : communicator->rank(),
                      size = communicator == nullptr ? 1 : communicator->size();
@@ -24,11 +24,12 @@ Evaluation evaluate(Context& context, Task& task, const Dataset& data, std::int6
       refs.push_back({.running = static_cast<std::uint64_t>(i), .epoch = 0, .index = i});
     const Batch rows = data.collate(refs);
     Tape tape(context, false);
-    nll += task.forward(tape, rows).nll;
+    losses.add(task.forward(tape, on_device(context, rows)));
     out.targets += rows.valid;
     bytes += rows.bytes_of_text;
     if (progress) progress(std::min(samples, begin + batch), samples);
   }
+  double nll = losses.sums().nll;
   if (communicator != nullptr) {
     std::int64_t counts[2] = {out.targets, bytes};
     communicator->all_reduce(counts, 2, kernels::DType::kInt64, ReduceOp::kSum, nullptr);

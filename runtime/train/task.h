@@ -2,12 +2,14 @@
 #pragma once
 
 #include "runtime/autograd/tape.h"
+#include "runtime/core/row_losses.h"
+#include "runtime/core/transfer.h"
 #include "runtime/data/batch.h"
 #include "runtime/parallel/parameter_store.h"
 
 namespace tradewind::runtime {
 
-/// Sums over the valid targets of one micro-batch, on the host.
+/// Sums over the valid targets, on the host.
 struct LossSums {
   double loss = 0;  // what is trained on
   double nll = 0;   // negative log-likelihood in nats: perplexity, bits per byte
@@ -23,9 +25,27 @@ class Task {
  public:
   virtual ~Task() = default;
   virtual ParameterStore& parameters() = 0;
-  /// One micro-batch. Where the tape records, the gradient of step_state.loss_scale[0] * sum(loss) will flow.
-  virtual LossSums forward(Tape& tape, const Batch& batch) = 0;
+  /// One micro-batch, on the context's device; its losses stay there, so that nobody waits for them. Where the tape records,
+  /// the gradient of step_state.loss_scale[0] * sum(loss) will flow.
+  virtual RowLosses forward(Tape& tape, const Batch& batch) = 0;
   virtual CostEstimate cost() const = 0;
+};
+
+/// Adds up the losses of micro-batches, in float64 in the order of the rows. On a GPU they are carried to the host while it
+/// works, and waited for when the sums are asked for or many have gathered.
+class LossCounter {
+ public:
+  explicit LossCounter(Context& context) : context_(context), readback_(context) {}
+  void add(const RowLosses& losses);
+  /// Of all that was added.
+  LossSums sums();
+
+ private:
+  void count();
+  Context& context_;
+  Readback readback_;  // loss and nll in turns
+  std::int64_t waiting_ = 0;
+  LossSums sums_;
 };
 
 }  // namespace tradewind::runtime

@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -12,25 +13,16 @@
 
 #include "runtime/comm/odd_ones.h"
 #include "runtime/core/environment.h"
+#include "runtime/core/transfer.h"
 #include "runtime/data/prefetch.h"
 #include "runtime/parallel/shard.h"
+#include "runtime/train/batch_stager.h"
 
 namespace tradewind::runtime {
 namespace {
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-void check_shape(const Checkpoint& checkpoint, const std::string& name, const Shape& shape) {
-  if (checkpoint.shape(name) == shape) return;
-  throw CheckpointError("loading the checkpoint: tensor \"" + name + "\" has shape " + checkpoint.shape(name).text() +
-                        ", the model wants " + shape.text() + "; use the config that the checkpoint was trained with");
-}
-
-void load(const Checkpoint& checkpoint, const std::string& name, const Parameter& p, float* flat) {
-  check_shape(checkpoint, name, p.shape());
-  checkpoint.read(name, 0, p.shape().elements(), DType::kFloat32, flat + p.begin());
 }
 
 }  // namespace
@@ -60,9 +52,12 @@ void CheckpointConfig::describe(Fields& f) {
   f.field("keep_best", keep_best, "The checkpoint with the best evaluation stays as well.");
 }
 
-void load_parameters(const ParameterStore& store, const Checkpoint& checkpoint) {
-  for (const auto& p : store.parameters()) load(checkpoint, p->name(), *p, store.values().data<float>());
-}
+/// On a GPU the norm is asked for with the losses, so that the host waits once.
+struct Trainer::Results {
+  explicit Results(Context& context) : losses(context), squares(context) {}
+  LossCounter losses;
+  Readback squares;  // one float64, on a GPU
+};
 
 Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Dataset* validation,
                  const TrainerConfig& config, CheckpointFolder checkpoints, TrainObserver& observer)
@@ -79,73 +74,9 @@ Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const
                      : std::nullopt),
       writer_(std::move(checkpoints), config.checkpoint.keep_last, communicator.rank(), communicator.size()) {
   config_.schedule.check(config.train.steps);
+  require(communicator.size() == 1 || context.device().type == DeviceType::kCpu, "Trainer", "several ranks train on CPUs");
   if (config.evaluate.patience > 0 && (validation == nullptr || config.evaluate.every == 0))
     throw ConfigError("evaluate.patience needs evaluations: set evaluate.every and a validation part");
-}
-
-void Trainer::restore(const Checkpoint& checkpoint) {
-  const auto& store = task_.parameters();
-  load_parameters(store, checkpoint);
-  const auto parts = sharded() ? owned_parts(store, communicator_.rank(), communicator_.size()) : owned_parts(store, 0, 1);
-  for (const auto& [name, state] : optimizer_.states())
-    for (const OwnedPart& part : parts) {
-      const std::string full = "optimizer." + name + "." + part.parameter->name();
-      check_shape(checkpoint, full, part.parameter->shape());
-      if (part.begin < part.end)
-        checkpoint.read(full, part.begin, part.end - part.begin, DType::kFloat32,
-                        state.data<float>() + optimizer_.shard().find(part.flat));
-    }
-  const auto& state = checkpoint.state();
-  try {
-    step_ = checkpoint.step();
-    seconds_ = state.at("seconds").get<double>();
-    last_loss_ = state.at("last_loss").get<double>();
-    bad_steps_ = state.at("bad_steps").get<std::int64_t>();
-    best_loss_ = state.at("best_loss").get<double>();
-    best_step_ = state.at("best_step").get<std::int64_t>();
-    evaluations_without_gain_ = state.at("evaluations_without_gain").get<std::int64_t>();
-    if (state.at("next_sample").get<std::int64_t>() != step_ * config_.train.batch)
-      throw CheckpointError("resuming: the checkpoint stands at another data position than step " + std::to_string(step_) +
-                            " of train.batch = " + std::to_string(config_.train.batch) +
-                            "; use the config that the run was started with");
-    if (state.at("threads").get<int>() != context_.threads())
-      observer_.on_warning("resuming with " + std::to_string(context_.threads()) + " threads; the run used " +
-                           std::to_string(state.at("threads").get<int>()) + ": results agree to rounding, not to the bit");
-  } catch (const nlohmann::json::exception& e) {
-    throw CheckpointError(std::string("resuming: the checkpoint's state lacks what the trainer needs: ") + e.what());
-  }
-  last_saved_ = step_;
-  if (best_step_ > 0 && config_.checkpoint.keep_best) writer_.pin(best_step_);
-}
-
-CheckpointContents Trainer::contents() const {
-  const auto& store = task_.parameters();
-  CheckpointContents out;
-  out.step = step_;
-  // Every rank has all of the parameters and saves its share of them.
-  const auto parts = owned_parts(store, communicator_.rank(), communicator_.size());
-  const auto add = [&](const std::string& prefix, const OwnedPart& part, const Tensor& data, std::int64_t at) {
-    out.tensors.push_back({.name = prefix + part.parameter->name(),
-                           .data = data.view(at, {part.end - part.begin}),
-                           .global_shape = part.parameter->shape(),
-                           .begin = part.begin});
-  };
-  for (const OwnedPart& part : parts) add("", part, store.values(), part.flat);
-  for (const auto& [name, state] : optimizer_.states())
-    for (const OwnedPart& part : parts)
-      add("optimizer." + name + ".", part, state, part.begin < part.end ? optimizer_.shard().find(part.flat) : 0);
-  out.state = {{"seconds", seconds_},
-               {"last_loss", last_loss_},
-               {"bad_steps", bad_steps_},
-               {"best_loss", best_loss_},
-               {"best_step", best_step_},
-               {"evaluations_without_gain", evaluations_without_gain_},
-               {"next_sample", step_ * config_.train.batch},
-               {"seed", config_.seed},
-               {"threads", context_.threads()},
-               {"world_size", communicator_.size()},
-               {"run", config_.extra}};
-  return out;
 }
 
 void Trainer::save() {
@@ -163,7 +94,7 @@ void Trainer::commit() {
   observer_.on_checkpoint(last_saved_);
 }
 
-StepReport Trainer::train_step(StepBatch& batch) {
+StepReport Trainer::train_step(StepBatch& batch, const std::function<void()>& meanwhile) {
   const auto start = std::chrono::steady_clock::now();
   auto& scalars = context_.step_state();
   auto& store = task_.parameters();
@@ -178,15 +109,25 @@ StepReport Trainer::train_step(StepBatch& batch) {
   scalars.learning_rate =
       static_cast<float>(learning_rate(config_.schedule, config_.optimizer.learning_rate, step_ + 1, config_.train.steps));
   scalars.loss_scale[0] = static_cast<float>(1.0 / static_cast<double>(counts[0]));
+  scalars.gradient_scale = 1.0F;
+  context_.publish_step_state();
   store.begin_step();
-  double loss = 0;
+  Results results(context_);
   for (auto& micro : batch.micro) {
     Tape tape(context_, true);
-    loss += task_.forward(tape, micro).loss;
+    results.losses.add(task_.forward(tape, micro));
     tape.backward();
     micro = Batch();  // its memory goes back before the next one
   }
   store.finish_gradients();
+  if (context_.device().type == DeviceType::kCuda) {
+    const Tensor squares = context_.tensor({1}, DType::kFloat64);
+    kernels::squared_norm(squares.data<double>(), store.gradients().data<float>(), store.gradients().elements(),
+                          context_.launch());
+    results.squares.add(squares);
+    meanwhile();
+  }
+  double loss = results.losses.sums().loss;
   // The loss, and which parameters any rank used: the others are neither updated nor decayed, on all ranks alike.
   std::vector<double> sums(store.parameters().size() + 1);
   sums[0] = loss;
@@ -202,11 +143,11 @@ StepReport Trainer::train_step(StepBatch& batch) {
                     .learning_rate = scalars.learning_rate,
                     .tokens = counts[1],
                     .samples = counts[2]};
-  report.skipped = !update(report);
+  report.skipped = !update(report, results);
   ++step_;
   const std::int64_t every = config_.train.check_parameters_every;
   if (every > 0 && step_ % every == 0) check_parameters();
-  report.memory_bytes = resident_bytes();
+  report.memory_bytes = context_.device().type == DeviceType::kCuda ? context_.allocator().bytes_mapped() : resident_bytes();
   report.seconds = seconds_since(start);
   const double flops = 3 * task_.cost().forward_flops_per_sample * static_cast<double>(report.samples);
   if (config_.peak_flops > 0 && report.seconds > 0) report.mfu = flops / (report.seconds * config_.peak_flops);
@@ -215,6 +156,7 @@ StepReport Trainer::train_step(StepBatch& batch) {
 
 /// Sums the gradients over the ranks, bucket by bucket in the same order on all.
 void Trainer::reduce_gradients() {
+  if (communicator_.size() == 1) return;
   const auto& store = task_.parameters();
   float* const gradients = store.gradients().data<float>();
   const auto& parts = optimizer_.shard().parts();
@@ -230,7 +172,11 @@ void Trainer::reduce_gradients() {
 
 /// Of the whole gradient, the same bits on every rank: each sums the squares of its shard, and all add the ranks' sums in order
 /// of rank, whether the optimiser is sharded or not.
-double Trainer::gradient_norm() {
+double Trainer::gradient_norm(Results& results) {
+  if (results.squares.size() > 0) {
+    results.squares.wait();  // it came with the losses
+    return std::sqrt(results.squares[0].data<double>()[0]);
+  }
   const int size = communicator_.size();
   const auto& gradients = optimizer_.gradients();
   double squares = 0;
@@ -282,8 +228,8 @@ void Trainer::check_parameters() {
 }
 
 /// Clips and updates. False where the gradient is not finite: then nothing changes.
-bool Trainer::update(StepReport& report) {
-  report.gradient_norm = gradient_norm();
+bool Trainer::update(StepReport& report, Results& results) {
+  report.gradient_norm = gradient_norm(results);
   if (!std::isfinite(report.gradient_norm)) {
     observer_.on_warning("step " + std::to_string(report.step) + ": the gradient is not finite; the step is skipped");
     if (++bad_steps_ >= config_.train.max_bad_steps)
@@ -296,6 +242,7 @@ bool Trainer::update(StepReport& report) {
   const double clip = config_.train.clip;
   context_.step_state().gradient_scale =
       clip > 0 ? static_cast<float>(std::min(1.0, clip / (report.gradient_norm + 1e-6))) : 1.0F;
+  context_.publish_step_state();
   optimizer_.update(context_);
   gather_parameters();
   return true;
@@ -330,6 +277,8 @@ TrainOutcome Trainer::run() {
   {
     StepPrefetcher prefetcher(train_, c.train.batch, c.train.micro_batch, c.seed, communicator_.rank(), communicator_.size(),
                               static_cast<std::uint64_t>(step_ * c.train.batch), c.shuffle);
+    BatchStager stager(context_);
+    std::optional<StepBatch> next;  // on its way to the device
     while (step_ < c.train.steps) {
       // Ranks hear of a signal at different times; they stop behind the step that all of them entered.
       if (communicator_.size() == 1 ? observer_.stop_requested() : stop_agreed_) {
@@ -337,8 +286,12 @@ TrainOutcome Trainer::run() {
         break;
       }
       const auto start = std::chrono::steady_clock::now();
-      StepBatch batch = prefetcher.next();
-      StepReport report = train_step(batch);
+      StepBatch batch = next ? std::move(*next) : stager.stage(prefetcher.next());
+      next.reset();
+      stager.begin();
+      StepReport report = train_step(batch, [&] {
+        if (step_ + 1 < c.train.steps) next = stager.stage(prefetcher.next());
+      });
       seconds_ += seconds_since(start);
       last_loss_ = report.loss;
       report.total_seconds = seconds_;

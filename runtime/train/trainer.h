@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -72,7 +73,7 @@ struct StepReport {
   double total_seconds = 0;  // of the run, earlier sessions included
   std::int64_t tokens = 0, samples = 0;
   double mfu = 0;  // model FLOPs of the step by what TrainerConfig::peak_flops could have done in its time; 0: not known
-  std::size_t memory_bytes = 0;  // resident, of this process, after the step; 0: not known
+  std::size_t memory_bytes = 0;  // resident, of this process, or held on the GPU, after the step; 0: not known
   bool skipped = false;          // a gradient was not finite: nothing was updated
 };
 
@@ -119,11 +120,14 @@ class Trainer {
 
  private:
   struct Progress;
-  StepReport train_step(StepBatch& batch);
+  /// `meanwhile` is called once the device has its work and before the host waits for it.
+  StepReport train_step(StepBatch& batch, const std::function<void()>& meanwhile);
+  /// What the step's gradients come to, on their way to the host.
+  struct Results;
   bool sharded() const { return config_.train.zero == 1 && communicator_.size() > 1; }
   void reduce_gradients();
-  double gradient_norm();
-  bool update(StepReport& report);
+  double gradient_norm(Results& results);
+  bool update(StepReport& report, Results& results);
   void gather_parameters();
   bool evaluate_now(TrainOutcome& outcome);
   void save();
@@ -150,8 +154,8 @@ class Trainer {
   std::int64_t evaluations_without_gain_ = 0;
 };
 
-/// Loads the parameters of `store` from a checkpoint. Throws CheckpointError naming the tensor that is missing or differs in
-/// shape.
-void load_parameters(const ParameterStore& store, const Checkpoint& checkpoint);
+/// Loads the parameters of `store`, which `context` holds, from a checkpoint. Throws CheckpointError naming the tensor that is
+/// missing or differs in shape.
+void load_parameters(Context& context, const ParameterStore& store, const Checkpoint& checkpoint);
 
 }  // namespace tradewind::runtime

@@ -46,6 +46,28 @@ struct Verbs : TinyRun {
   }
 };
 
+// This build has no CUDA: what was trained on a GPU is used on the CPU all the same, which is said, unless a GPU is asked for.
+BOOST_FIXTURE_TEST_CASE(a_run_of_a_gpu_serves_on_a_machine_without_one, Verbs) {
+  const fs::path run = copy_as("gpu");
+  std::string config = text_of(run / "config.toml");
+  for (const auto& [from, to] :
+       {std::pair{"device = \"auto\"", "device = \"cuda\""}, std::pair{"precision = \"auto\"", "precision = \"bfloat16\""}}) {
+    const std::size_t at = config.find(from);
+    BOOST_REQUIRE(at != std::string::npos);
+    config.replace(at, std::string(from).size(), to);
+  }
+  std::ofstream(run / "config.toml") << config;
+  for (const std::vector<std::string>& verb :
+       {std::vector<std::string>{"evaluate", "gpu"}, {"generate", "gpu", "--prompt", "A"}}) {
+    const Outcome o = tradewind(verb);
+    BOOST_CHECK_MESSAGE(o.code == 0 && holds(o.errors, "asks for a GPU") && holds(o.errors, "without CUDA"), o);
+  }
+  const Outcome exported = tradewind({"export", "gpu", "--to", "out.h5"});
+  BOOST_CHECK_MESSAGE(exported.code == 0 && exported.errors.empty(), exported);
+  const Outcome asked = tradewind({"evaluate", "gpu", "--set", "device=cuda"});
+  BOOST_CHECK_MESSAGE(asked.code == 5 && holds(asked.errors, "device = \"cpu\""), asked);
+}
+
 BOOST_FIXTURE_TEST_CASE(what_is_no_run_is_refused_by_every_verb, Verbs) {
   fs::create_directory(at() / "empty");
   scratch().write("file", "x");

@@ -15,15 +15,16 @@ struct GptFixture {
   runtime::Context context;
   models::Gpt model;
 
-  GptFixture(const models::GptConfig& config, std::int64_t vocabulary, int threads = 2, std::uint64_t seed = 1)
-      : context({}, threads, seed), model(config, vocabulary) {
+  GptFixture(const models::GptConfig& config, std::int64_t vocabulary, int threads = 2, std::uint64_t seed = 1,
+             kernels::Device device = {}, kernels::DType compute = kernels::DType::kFloat32)
+      : context(device, threads, seed, compute), model(config, vocabulary) {
     model.parameters().allocate(context);
   }
 
   /// Losses of every row, without recording.
   std::vector<float> losses(const runtime::Batch& batch) {
     runtime::Tape tape(context, false);
-    const auto loss = model.row_losses(tape, batch).loss;
+    const auto loss = on_host(model.row_losses(tape, on_device(context, batch)).loss);
     const auto values = loss.span<float>();
     return {values.begin(), values.end()};
   }
@@ -31,10 +32,12 @@ struct GptFixture {
   /// Forward and backward of one micro-batch that is the whole step; returns the mean loss.
   double accumulate(const runtime::Batch& batch, std::int64_t valid_in_step) {
     context.step_state().loss_scale[0] = 1.0F / static_cast<float>(valid_in_step);
+    context.publish_step_state();
     runtime::Tape tape(context, true);
-    const double loss = model.forward(tape, batch).loss;
+    runtime::LossCounter losses(context);
+    losses.add(model.forward(tape, on_device(context, batch)));
     tape.backward();
-    return loss / static_cast<double>(valid_in_step);
+    return losses.sums().loss / static_cast<double>(valid_in_step);
   }
 };
 

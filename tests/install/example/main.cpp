@@ -3,7 +3,6 @@
 // "shopgram" predicts the next token from the last one: x = norm(embedding(token)), x += mlp(x), then the loss over the
 // vocabulary. Read it beside models/README.md.
 #include <memory>
-#include <numeric>
 
 #include "launcher/run.h"
 #include "models/registry.h"
@@ -26,14 +25,9 @@ class Shopgram final : public runtime::Task {
 
   runtime::ParameterStore& parameters() override { return store_; }
 
-  runtime::LossSums forward(runtime::Tape& tape, const runtime::Batch& batch) override {
+  runtime::RowLosses forward(runtime::Tape& tape, const runtime::Batch& batch) override {
     const auto x = norm_(tape, runtime::embedding(tape, *tokens_, batch["ids"]));
-    const auto losses = runtime::linear_cross_entropy(tape, mlp_(tape, x), *head_, nullptr, batch["targets"], {});
-    const auto sum = [](const runtime::Tensor& rows) {
-      const auto values = rows.span<float>();
-      return std::accumulate(values.begin(), values.end(), 0.0);
-    };
-    return {.loss = sum(losses.loss), .nll = sum(losses.nll)};
+    return runtime::linear_cross_entropy(tape, mlp_(tape, x), *head_, nullptr, batch["targets"], {});
   }
 
   runtime::CostEstimate cost() const override {
