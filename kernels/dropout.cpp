@@ -14,10 +14,14 @@ void dropout_apply(void* y, const void* x, std::int64_t N, std::int64_t C, const
   require_dropout("dropout_apply", dropout, keys, launch);
   require_float32_on_cpu("dropout_apply", launch, dtype);
   if (launch.device.type == DeviceType::kCuda) {
-    if constexpr (kHasCuda)
+    if constexpr (kHasCuda) {
+      require_device_memory(
+          "dropout_apply", launch,
+          {{"y", y}, {"x", x}, {"keys.sample", keys.sample}, {"keys.position", keys.position}, {"launch.step", launch.step}});
       return detail::dropout_apply_cuda(y, x, N, C, dropout, keys, write, dtype, launch);
-    else
+    } else {
       throw_no_cuda("dropout_apply");
+    }
   }
   cpu::dropout_apply(static_cast<float*>(y), static_cast<const float*>(x), N, C, dropout, keys, write, launch);
 }
