@@ -16,6 +16,10 @@
 // db reads dY once more: 21 us beside the 234 of the three products. cuBLASLt could sum it beside dW (its epilogue BGRADA), but
 // not add it to what is there, which accumulation over micro-batches needs.
 //
+// With launch.stable_rows a product of ours takes cuBLASLt's place, which picks its kernel, and so its order, by M: 64 x 64
+// tiles, one order of K for every row, tensor cores (float32 as three tf32 products), no second stage of loads. For serving,
+// whose few rows leave it waiting for W: bound by N K elements of memory, of which it reaches a part.
+//
 // cuBLASLt's epilogues want whole vectors of 16 bytes; where a stride or pointer is none, the product is plain and the pass
 // adds the bias too. Deterministic: cuBLASLt gives the same bits for the same shape on the same GPU and version as long as one
 // stream uses its workspace, which is ours, of this call.
@@ -25,6 +29,7 @@
 #include "kernels/cuda/device/column_sum.cuh"
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/library.cuh"
+#include "kernels/cuda/device/mma_tile.cuh"
 
 namespace tradewind::kernels::detail {
 namespace {
@@ -53,6 +58,41 @@ void bias_activation_kernel(T* y, T* pre, const T* z, const T* bias, LinearShape
   store_values(y + place, values, left, aligned != 0);
 }
 
+constexpr int kTile = 64, kStableThreads = 128;  // rows and columns of a block, and the depth of a step; four warps
+template <class T>
+constexpr std::size_t kStableBytes = std::size_t{2} * kTile* kTileStride<T, kTile> * sizeof(T);
+
+/// z = x W^T, each row's bits a matter of that row and W alone: every sum runs over K in the same steps, whatever M.
+template <class T>
+TRADEWIND_KERNEL_BOUNDS(kStableThreads, 1)
+void stable_product_kernel(T* z, const T* x, const T* w, LinearShape s, int across, int aligned) {
+  constexpr int kColumns = kTile / 8;
+  const auto block = static_cast<std::int64_t>(block_index().x);
+  const std::int64_t m0 = block / across * kTile, n0 = block % across * kTile;
+  const auto rows = static_cast<int>(s.M - m0 < kTile ? s.M - m0 : kTile),
+             columns = static_cast<int>(s.N - n0 < kTile ? s.N - n0 : kTile);
+  auto* x_tile = reinterpret_cast<T*>(shared_arena());
+  T* w_tile = x_tile + kTile * kTileStride<T, kTile>;
+  float acc[1][kColumns][4] = {};
+  for (std::int64_t k = 0; k < s.K; k += kTile) {
+    const auto depth = static_cast<int>(s.K - k < kTile ? s.K - k : kTile);
+    load_tile<T, kTile, kTile, kStableThreads>(x_tile, x + m0 * s.ldx + k, s.ldx, 0, rows, depth, aligned != 0);
+    load_tile<T, kTile, kTile, kStableThreads>(w_tile, w + n0 * s.K + k, s.K, 0, columns, depth, aligned != 0);
+    copy_async_commit();
+    copy_async_wait<0>();
+    sync_block();
+    product_nt<T, kTile, 1, kColumns>(acc, x_tile + warp() * 16 * kTileStride<T, kTile>, w_tile);
+    sync_block();
+  }
+#pragma unroll
+  for (int n = 0; n < kColumns; ++n)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int row = warp() * 16 + lane() / 4 + 8 * (e / 2), column = 8 * n + 2 * (lane() % 4) + e % 2;
+      if (row < rows && column < columns) store_one(z + (m0 + row) * s.ldy + n0 + column, acc[0][n][e]);
+    }
+}
+
 bool fit(const LinearShape& s, DType dtype, std::initializer_list<const void*> pointers) {
   return vectors_fit(pointers, {s.N, s.K, s.ldx, s.ldy}, dtype);
 }
@@ -62,22 +102,26 @@ bool fit(const LinearShape& s, DType dtype, std::initializer_list<const void*> p
 void linear_forward_cuda(void* y, void* pre, const void* x, const void* w, const void* bias, const LinearShape& s,
                          const LinearOptions& o, const Launch& launch_at) {
   constexpr const char* kOp = "linear_forward";
-  if (launch_at.stable_rows)
-    throw DeviceError(std::string(kOp) +
-                      ": the CUDA products give rows the same bits only among the same rows (launch.stable_rows); set device = "
-                      "\"cpu\" to serve with such rows");
   const bool aligned = fit(s, o.dtype, {y, pre, x, w, bias});
-  const bool fused = aligned && gemm_has(o.activation, pre != nullptr, o.dtype);
+  const bool stable = launch_at.stable_rows;
+  const bool fused = !stable && aligned && gemm_has(o.activation, pre != nullptr, o.dtype);
   const GemmShape shape{
       .m = s.M, .n = s.N, .k = s.K, .a_stride = s.ldx, .b_stride = s.K, .c_stride = s.ldy, .b_transposed = true};
   GemmEpilogue epilogue;
-  if (aligned) epilogue.bias = bias;
+  if (aligned && !stable) epilogue.bias = bias;
   if (fused) epilogue.activation = o.activation, epilogue.before = pre;
   void* product = fused || pre == nullptr ? y : pre;
   with_element(kOp, o.dtype, [&](auto element) {
     using T = decltype(element);
-    gemm(product, o.dtype, x, w, o.dtype, shape, launch_at, epilogue);
-    const bool adds = bias != nullptr && !aligned;
+    if (stable) {
+      const std::int64_t across = (s.N + kTile - 1) / kTile;
+      launch(stable_product_kernel<T>, grid_of(kOp, (s.M + kTile - 1) / kTile * across), Index3{kStableThreads},
+             kStableBytes<T>, launch_at.stream, static_cast<T*>(product), static_cast<const T*>(x), static_cast<const T*>(w), s,
+             static_cast<int>(across), aligned ? 1 : 0);
+    } else {
+      gemm(product, o.dtype, x, w, o.dtype, shape, launch_at, epilogue);
+    }
+    const bool adds = bias != nullptr && epilogue.bias == nullptr;
     if (fused || (!adds && o.activation == Activation::kNone && pre == nullptr)) return;
     const RowSplit split = row_split(s.N);
     launch(bias_activation_kernel<T>, row_grid(kOp, s.M, split), Index3{kElementThreads}, 0, launch_at.stream,

@@ -32,6 +32,7 @@ SHAPES = {
     "cross_entropy_kernel": lambda t, *_: (256, 128),
     "column_sum_kernel": lambda t, *_: (256, 32 * 64 * 4),
     "bias_activation_kernel": lambda t, *_: (256, 0),
+    "stable_product_kernel": lambda t, *_: (128, 128 * stride(t, 64)),
     "activation_forward_kernel": lambda t, *_: (256, 0),
     "activation_backward_kernel": lambda t, *_: (256, 0),
     "swiglu_forward_kernel": lambda t, *_: (256, 0),

@@ -81,6 +81,7 @@ struct LinearCase {
   bool bias = true, keep = false;  // keep: pre is asked for
   Write write = Write::kAssign;
   DType dtype = DType::kFloat32;
+  bool stable = false;  // launch.stable_rows
   Place* place = nullptr;
 
   LinearShape shape() const { return {M, N, K, pad != 0 ? K + pad : 0, pad != 0 ? N + pad : 0}; }
@@ -110,8 +111,10 @@ inline void check_linear_forward(const LinearCase& c) {
   const auto b = c.bias ? values(c.N, 3) : std::vector<float>{};
   auto y = before, pre = c.keep ? before : std::vector<float>{};
   PlacedArrays at(c.place, c.dtype);
+  kernels::Launch launch = at.launch(c.threads);
+  launch.stable_rows = c.stable;
   kernels::linear_forward(at.elements(y), at.elements(pre), at.read(x), at.read(w), at.read(b), c.shape(),
-                          {.dtype = c.dtype, .activation = c.activation}, at.launch(c.threads));
+                          {.dtype = c.dtype, .activation = c.activation}, launch);
   at.fetch();
   const auto want = [&](Activation activation) {
     return c.oracle().forward(widen(x), widen(w), widen(b), widen(before), activation);

@@ -34,6 +34,40 @@ BOOST_AUTO_TEST_CASE(forward_applies_the_activation_and_keeps_what_was_before_it
 
 BOOST_AUTO_TEST_CASE(gradients_match_float64) { check_list(linear_gradient_cases(), check_linear_gradients); }
 
+BOOST_AUTO_TEST_CASE(stable_rows_match_float64) {
+  std::vector<LinearCase> cases = linear_forward_cases();
+  cases.push_back({.M = 70, .N = 130, .K = 150, .activation = Activation::kGeluTanh, .keep = true});
+  cases.push_back({.M = 70, .N = 136, .K = 152, .activation = Activation::kSilu});
+  for (LinearCase& c : cases) c.stable = true;
+  check_list(cases, check_linear_forward);
+}
+
+BOOST_AUTO_TEST_CASE(stable_rows_have_the_same_bits_whatever_stands_beside_them) {
+  constexpr std::int64_t kRows = 90, kN = 40, kK = 72;
+  const auto x = random_values(kRows * kK, 1), w = random_values(kN * kK, 2);
+  Turns turns;
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    const auto rows = [&](std::int64_t first, std::int64_t count) {
+      std::vector<float> y(static_cast<std::size_t>(count * kN));
+      turns.next("stable rows", [&](SimtPlace& place) {
+        PlacedArrays at(&place, dtype);
+        kernels::Launch launch = at.launch();
+        launch.stable_rows = true;
+        const std::vector<float> part(x.begin() + first * kK, x.begin() + (first + count) * kK);
+        kernels::linear_forward(at.elements(y), nullptr, at.read(part), at.read(w), nullptr, {count, kN, kK}, {.dtype = dtype},
+                                launch);
+        at.fetch();
+      });
+      return y;
+    };
+    const auto all = rows(0, kRows);
+    for (const std::int64_t count : {1, 2, 5, 33}) {
+      const auto part = rows(50, count);
+      BOOST_CHECK_MESSAGE(std::equal(part.begin(), part.end(), all.begin() + 50 * kN), count << " rows");
+    }
+  }
+}
+
 // More rows than a part of the sum has, in several parts; and so many columns that there is one.
 BOOST_AUTO_TEST_CASE(bias_gradients_of_many_rows_match_float64) {
   check_list({{.M = 1500, .N = 72, .K = 1},
@@ -80,11 +114,9 @@ BOOST_AUTO_TEST_CASE(what_the_kernels_cannot_do_says_so) {
   PlacedArrays at(&place, DType::kFloat32);
   std::vector<float> x(8), y(8);
   void *in = at.read(x), *out = at.elements(y);
-  kernels::Launch launch = at.launch();
+  const kernels::Launch launch = at.launch();
   const auto forward = [&](DType dtype) {
     kernels::linear_forward(out, nullptr, in, in, nullptr, {2, 2, 2}, {.dtype = dtype}, launch);
   };
   check_throws<DeviceError>([&] { forward(DType::kFloat64); }, {"linear_forward", "bfloat16 and float32", "float64"});
-  launch.stable_rows = true;
-  check_throws<DeviceError>([&] { forward(DType::kFloat32); }, {"stable_rows", "device = \"cpu\""});
 }
