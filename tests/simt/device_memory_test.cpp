@@ -6,6 +6,7 @@
 #include "kernels/convert.h"
 #include "kernels/embedding.h"
 #include "runtime/core/transfer.h"
+#include "runtime/train/batch_stager.h"
 #include "tests/simt/fixture.h"
 #include "tests/support/oracle.h"
 
@@ -98,6 +99,30 @@ BOOST_AUTO_TEST_CASE(results_are_gathered_and_waited_for_once) {
     readback.wait();
     for (int i = 0; i < 3; ++i)
       BOOST_CHECK(values(readback[static_cast<std::size_t>(i)]) == std::vector<float>(4, static_cast<float>(i)));
+  });
+}
+
+BOOST_AUTO_TEST_CASE(steps_staged_one_after_the_other_arrive_whole) {
+  on_every_machine([](simt::Machine&) {
+    Context context(kGpu, 1, 1);
+    runtime::BatchStager stager(context);
+    std::vector<Tensor> seen;
+    for (int i = 0; i < 6; ++i) {  // nobody waits, so all copies may still be on their way
+      const Tensor x(runtime::host_allocator(), {40 + 100 * (i / 3)}, runtime::DType::kFloat32);
+      x.fill(static_cast<float>(i));
+      runtime::StepBatch step;
+      step.micro.resize(2);
+      step.micro[0].fields["x"] = step.micro[1].fields["x"] = x;
+      step = stager.stage(std::move(step));
+      x.fill(-1);
+      stager.begin();
+      BOOST_CHECK(step.micro[1].on_host("x").on_host());
+      seen.push_back(copy_of(context, step.micro[1]["x"]));
+    }
+    for (int i = 0; i < 6; ++i) {
+      const auto got = values(seen[static_cast<std::size_t>(i)]);
+      BOOST_CHECK(got == std::vector<float>(got.size(), static_cast<float>(i)));
+    }
   });
 }
 
