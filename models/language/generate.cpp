@@ -17,12 +17,10 @@ Tensor tensor_of(const std::vector<T>& values) {
   return out;
 }
 
-/// Products whose rows do not depend on each other, while this lives. cuBLASLt promises no such thing.
+/// Products whose rows do not depend on each other, while this lives.
 class StableRows {
  public:
-  explicit StableRows(Context& context) : context_(context) {
-    context_.set_stable_rows(context.device().type == DeviceType::kCpu);
-  }
+  explicit StableRows(Context& context) : context_(context) { context_.set_stable_rows(true); }
   ~StableRows() { context_.set_stable_rows(false); }
   StableRows(const StableRows&) = delete;
   StableRows& operator=(const StableRows&) = delete;

@@ -33,7 +33,7 @@ std::vector<Prompt> samples_of(const std::vector<std::int32_t>& tokens, std::int
 
 /// Sequences that grow together, a token each a step. What a sequence becomes depends on the model, its prompt, key and options
 /// and the context's seed alone, to the bit: not on how many others there are, when they came, or on the threads
-/// (kernels::Launch::stable_rows). That is so on a CPU; on a GPU the last bits of a logit may depend on how many there are.
+/// (kernels::Launch::stable_rows).
 ///
 /// A sequence that fills the model's context goes on from its last half, read anew: what it can look back on is then between
 /// half and all of the context.

@@ -247,6 +247,24 @@ BOOST_AUTO_TEST_CASE(greedy_generation_with_a_cache_equals_hugging_face) {
   BOOST_CHECK_EQUAL(machine.first_fault(), "");
 }
 
+BOOST_AUTO_TEST_CASE(logits_have_the_same_bits_whatever_is_generated_beside_them) {
+  const simt::Machine machine({.seed = 11});
+  Golden g(kGpu, DType::kBFloat16);
+  g.context.set_stable_rows(true);
+  const GoldenTensors file(golden_path("gpt2-tiny/generation.safetensors"));
+  const auto prompts = rows_of(file["prompts"]);
+  const auto logits = [&](const std::vector<std::vector<std::int32_t>>& rows) {
+    const auto count = static_cast<std::int64_t>(rows.size());
+    const auto cache = g.model.make_cache(g.context, count);
+    const auto batch = models::token_rows(rows, std::vector<std::int64_t>(rows.size(), 0));
+    const Tensor host = on_host(g.model.next_logits(g.context, on_device(g.context, batch), *cache));
+    const auto last = host.view((count - 1) * 257, {257}).span<float>();
+    return std::vector<float>(last.begin(), last.end());
+  };
+  BOOST_CHECK(logits({prompts[1]}) == logits({prompts[0], prompts[0], prompts[1]}));
+  BOOST_CHECK_EQUAL(machine.first_fault(), "");
+}
+
 BOOST_AUTO_TEST_CASE(a_training_that_does_not_fit_says_what_to_lower) {
   const simt::Machine machine({.capacity = std::size_t{256} << 10});
   BOOST_CHECK_EXCEPTION(train({.device = kGpu, .steps = 1}), DeviceError, [](const DeviceError& e) {
