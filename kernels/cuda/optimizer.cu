@@ -139,7 +139,7 @@ TRADEWIND_DEVICE void for_each_chunk(const Segment* segments, std::int64_t count
       const std::int64_t begin = load(&segments[i].begin), end = load(&segments[i].end);
       if (begin < end) chunks = (end + kChunk - 1) / kChunk - begin / kChunk;
     }
-    if (tile > 0) sync_block();  // all are through with the tile before
+    // The barrier within the sum also keeps these from overtaking a search among those of the tile before.
     store(ends + linear_thread(), block_inclusive_sum(chunks, ends + kThreads));
     sync_block();
     const std::int64_t total = load(ends + kThreads - 1);
