@@ -152,7 +152,7 @@ Tensor Gpt::head_logits(Context& context, const Tensor& x) const {
     kernels::convert(wide.raw(), DType::kFloat32, x.raw(), x.dtype(), x.elements(), context.launch());
   }
   const kernels::LinearShape shape{.M = x.size(0), .N = vocabulary_, .K = config_.channels};
-  const Tensor out = context.tensor({shape.M, shape.N});
+  Tensor out = context.tensor({shape.M, shape.N});
   kernels::linear_forward(out.raw(), nullptr, wide.raw(), head_->value().raw(), nullptr, shape, {}, context.launch());
   return out;
 }

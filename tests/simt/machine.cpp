@@ -266,17 +266,15 @@ void Machine::forget(void* p, std::size_t used, std::size_t whole, void* handle)
 
 void Machine::enqueue_library(std::string name, std::vector<Span> reads, std::vector<Span> writes,
                               std::function<void()> compute, void* handle) {
-  enqueue(
-      name,
-      [this, name, reads = std::move(reads), writes = std::move(writes),
-       compute = std::move(compute)](std::uint32_t operation) {
-        const OperationObserver by(*this, operation, name);
-        for (const Span& s : reads) global_.check_read(s.begin, s.bytes, 1, by, Where::current());
-        for (const Span& s : writes)
-          global_.check_write(global_.base() + (s.begin - global_.base()), s.bytes, 1, by, Where::current());
-        compute();
-      },
-      nullptr, handle);
+  auto run = [this, name, reads = std::move(reads), writes = std::move(writes),
+              compute = std::move(compute)](std::uint32_t operation) {
+    const OperationObserver by(*this, operation, name);
+    for (const Span& s : reads) global_.check_read(s.begin, s.bytes, 1, by, Where::current());
+    for (const Span& s : writes)
+      global_.check_write(global_.base() + (s.begin - global_.base()), s.bytes, 1, by, Where::current());
+    compute();
+  };
+  enqueue(std::move(name), std::move(run), nullptr, handle);
 }
 
 void Machine::begin_capture(void* handle) {
