@@ -30,7 +30,7 @@ struct StepState {
 class Scratch {
  public:
   virtual ~Scratch() = default;
-  /// Aligned to 64 bytes; contents undefined. Thread-safe.
+  /// Aligned to 64 bytes; contents undefined. Thread-safe on a CPU; of a GPU for the thread that launches.
   virtual void* acquire(std::size_t bytes) = 0;
   virtual void release(void* pointer, std::size_t bytes) noexcept = 0;
 };

@@ -101,15 +101,15 @@ CsvHeader::CsvHeader(const std::string& name, std::string_view record, std::int6
   }
 }
 
-std::size_t CsvHeader::find(const std::string& column, const std::string& config_key) const {
+std::size_t CsvHeader::find(const std::string& column, const std::string& config_key, const std::string& otherwise) const {
   const auto at = std::ranges::find(columns_, column);
   if (at != columns_.end() && !column.empty()) return static_cast<std::size_t>(at - columns_.begin());
   std::vector<std::string> names;
   std::ranges::copy_if(columns_, std::back_inserter(names), [](const std::string& name) { return !name.empty(); });
   const std::string suggestion = suggestion_text(did_you_mean(column, names));
   throw DataError(fmt::format(
-      "{}:1: no column \"{}\"{} Set {} to one of: {} (separated by {}; the first line must name the columns)", name_, column,
-      suggestion.empty() ? "." : suggestion, config_key, fmt::join(names, ", "), separator_name(separator_)));
+      "{}:1: no column \"{}\"{} Set {} to one of: {} (separated by {}; the first line must name the columns){}", name_, column,
+      suggestion.empty() ? "." : suggestion, config_key, fmt::join(names, ", "), separator_name(separator_), otherwise));
 }
 
 void CsvHeader::parse(std::string_view record, std::int64_t line, std::vector<std::string>& fields) const {

@@ -40,8 +40,8 @@ class CsvHeader {
 
   char separator() const { return separator_; }
   const std::vector<std::string>& columns() const { return columns_; }
-  /// Throws DataError naming the columns, and the config key that asks for this one.
-  std::size_t find(const std::string& column, const std::string& config_key) const;
+  /// Throws DataError naming the columns, the config key that asks for this one, and what else to do, where there is something.
+  std::size_t find(const std::string& column, const std::string& config_key, const std::string& otherwise = {}) const;
   /// The fields of a record of the same file that begins at `line`. Throws DataError with file, line and column: as
   /// parse_csv_record, or more or fewer fields than the header has.
   void parse(std::string_view record, std::int64_t line, std::vector<std::string>& fields) const;

@@ -118,7 +118,7 @@ DocumentStream::DocumentStream(const std::filesystem::path& file, const ReadOpti
       hash_(std::make_unique<Hash>()) {
   if (options_.format != TextFormat::kCsv) return;
   header_ = read_csv_header(file, options_.path_key);
-  text_column_ = header_.find(options_.text_key, "data.text_key");
+  text_column_ = header_.find(options_.text_key, "data.text_key", "; for a plain text set data.format = \"text\"");
 }
 
 DocumentStream::~DocumentStream() = default;

@@ -146,7 +146,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_is_named_with_file_line_and_remedy) {
   };
   refuse("", {" is empty"});
   refuse("\n \n", {" holds only blank lines"});
-  refuse("id,title\n1,a\n", {":1: no column \"text\"", "id, title", "data.text_key"});
+  refuse("id,title\n1,a\n", {":1: no column \"text\"", "id, title", "data.text_key", "data.format = \"text\""});
   refuse("id,title\n1,a\n", {":1: no column \"titel\"", "did you mean \"title\"?"}, "titel");
   refuse("text,a,text\n", {":1: two columns are named \"text\""});
   refuse("\"text,a\n1,2\n", {":1:1: in the header, the quote"});

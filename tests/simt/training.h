@@ -62,7 +62,7 @@ struct TinyTraining {
   static constexpr std::int64_t kVocabulary = 12;
   kernels::Device device{};
   kernels::DType compute = kernels::DType::kFloat32;
-  std::int64_t steps = 20, stop_after = 0;  // stop_after: steps of this session; 0: to the end
+  std::int64_t steps = 20, stop_after = 0;  // stop_after: steps of this start; 0: to the end
   std::int64_t micro_batch = 2;
   models::GptConfig model = tiny_gpt();
   std::string optimizer = "adamw";
