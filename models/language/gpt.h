@@ -3,11 +3,10 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "models/language/language_model.h"
 #include "models/registry.h"
-#include "runtime/nn/layers.h"
+#include "runtime/nn/transformer.h"
 #include "runtime/ops/linear_cross_entropy.h"
 
 namespace tradewind::models {
@@ -52,29 +51,17 @@ class Gpt final : public LanguageModel {
   runtime::RowLosses row_losses(runtime::Tape& tape, const runtime::Batch& batch);
 
  private:
-  struct Block {
-    runtime::NormLayer norm1, norm2;
-    runtime::LinearLayer qkv, out;
-    runtime::MlpLayer mlp;
-    kernels::Dropout attention_dropout, out_dropout, mlp_dropout;
-  };
-
   runtime::Variable hidden(runtime::Tape& tape, const runtime::Batch& batch, runtime::KvCache* cache);
-  runtime::Variable attention(runtime::Tape& tape, std::size_t layer, const runtime::Variable& x,
-                              const runtime::Sequences& rows, runtime::KvCache* cache);
   runtime::Tensor head_logits(runtime::Context& context, const runtime::Tensor& x) const;
-  kernels::Dropout site(const std::string& name) const;
 
   GptConfig config_;
   std::int64_t vocabulary_;
-  runtime::AttentionHeads heads_;
   runtime::ParameterStore store_;
   runtime::Parameter* tokens_ = nullptr;
   runtime::Parameter* positions_ = nullptr;  // null with rotary positions
   runtime::Parameter* head_ = nullptr;       // tokens_ where tied
   kernels::Dropout embedding_dropout_;
-  std::vector<Block> blocks_;
-  runtime::NormLayer norm_;
+  runtime::Transformer blocks_;
 };
 
 }  // namespace tradewind::models
