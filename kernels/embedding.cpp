@@ -35,40 +35,41 @@ void require_ids(const char* op, const std::int32_t* ids, std::int64_t N, std::i
 }  // namespace
 
 void embedding_forward(void* y, const void* table, const std::int32_t* ids, std::int64_t N, std::int64_t V, std::int64_t C,
-                       Write write, DType dtype, const Launch& launch) {
+                       Write write, const EmbeddingOptions& options, const Launch& launch) {
   if (N == 0) return;
   require_embedding("embedding_forward", y, table, ids, N, V, C);
   if (launch.device.type == DeviceType::kCuda) {
     if constexpr (kHasCuda) {
       require_device_memory("embedding_forward", launch, {{"y", y}, {"table", table}, {"ids", ids}});
-      return detail::embedding_forward_cuda(y, table, ids, N, V, C, write, dtype, launch);
+      return detail::embedding_forward_cuda(y, table, ids, N, V, C, write, options, launch);
     } else {
       throw_no_cuda("embedding_forward");
     }
   }
-  require_float32_on_cpu("embedding_forward", launch, dtype);
+  require_float32_on_cpu("embedding_forward", launch, options.dtype);
   require_ids("embedding_forward", ids, N, V);
-  cpu::embedding_forward(static_cast<float*>(y), static_cast<const float*>(table), ids, N, V, C, write, launch);
+  cpu::embedding_forward(static_cast<float*>(y), static_cast<const float*>(table), ids, N, V, C, write, options.scale, launch);
 }
 
 void embedding_backward_dense(float* dtable, const void* dy, const std::int32_t* ids, std::int64_t N, std::int64_t V,
-                              std::int64_t C, Write write, DType dtype, const Launch& launch) {
+                              std::int64_t C, Write write, const EmbeddingOptions& options, const Launch& launch) {
   require_embedding("embedding_backward_dense", dtable, dy, ids, N, V, C);
   if (launch.device.type == DeviceType::kCuda) {
     if constexpr (kHasCuda) {
       require_device_memory("embedding_backward_dense", launch, {{"dtable", dtable}, {"dy", dy}, {"ids", ids}});
-      return detail::embedding_backward_dense_cuda(dtable, dy, ids, N, V, C, write, dtype, launch);
+      return detail::embedding_backward_dense_cuda(dtable, dy, ids, N, V, C, write, options, launch);
     } else {
       throw_no_cuda("embedding_backward_dense");
     }
   }
-  require_float32_on_cpu("embedding_backward_dense", launch, dtype);
+  require_float32_on_cpu("embedding_backward_dense", launch, options.dtype);
   require_ids("embedding_backward_dense", ids, N, V);
-  cpu::embedding_backward_dense(dtable, static_cast<const float*>(dy), ids, N, V, C, write, launch);
+  cpu::embedding_backward_dense(dtable, static_cast<const float*>(dy), ids, N, V, C, write, options.scale, launch);
 }
 
 std::int64_t embedding_backward_sparse(std::int32_t* rows, float* values, const void* dy, const std::int32_t* ids,
-                                       std::int64_t N, std::int64_t V, std::int64_t C, DType dtype, const Launch& launch) {
+                                       std::int64_t N, std::int64_t V, std::int64_t C, const EmbeddingOptions& options,
+                                       const Launch& launch) {
   if (N == 0) return 0;
   require_embedding("embedding_backward_sparse", values, dy, ids, N, V, C);
   require(rows != nullptr, "embedding_backward_sparse", "rows must be given");
@@ -76,14 +77,14 @@ std::int64_t embedding_backward_sparse(std::int32_t* rows, float* values, const 
     if constexpr (kHasCuda) {
       require_device_memory("embedding_backward_sparse", launch,
                             {{"rows", rows}, {"values", values}, {"dy", dy}, {"ids", ids}});
-      return detail::embedding_backward_sparse_cuda(rows, values, dy, ids, N, V, C, dtype, launch);
+      return detail::embedding_backward_sparse_cuda(rows, values, dy, ids, N, V, C, options, launch);
     } else {
       throw_no_cuda("embedding_backward_sparse");
     }
   }
-  require_float32_on_cpu("embedding_backward_sparse", launch, dtype);
+  require_float32_on_cpu("embedding_backward_sparse", launch, options.dtype);
   require_ids("embedding_backward_sparse", ids, N, V);
-  return cpu::embedding_backward_sparse(rows, values, static_cast<const float*>(dy), ids, N, V, C, launch);
+  return cpu::embedding_backward_sparse(rows, values, static_cast<const float*>(dy), ids, N, V, C, options.scale, launch);
 }
 
 }  // namespace tradewind::kernels

@@ -27,36 +27,39 @@ HWY_INLINE void prefetch_row(const float* row, std::size_t C) {
   for (std::size_t c = 0; c < C && c < 256; c += 16) hwy::Prefetch(row + c);
 }
 
-HWY_INLINE void add_row(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::size_t C) {
+HWY_INLINE void add_row(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::size_t C, V scale) {
   const D d;
   const std::size_t L = hn::Lanes(d);
   std::size_t c = 0;
-  for (; c + L <= C; c += L) hn::StoreU(hn::Add(hn::LoadU(d, to + c), hn::LoadU(d, from + c)), d, to + c);
-  if (const std::size_t k = C - c; k != 0) store_n(hn::Add(load_n(d, to + c, k), load_n(d, from + c, k)), d, to + c, k);
+  for (; c + L <= C; c += L) hn::StoreU(hn::MulAdd(scale, hn::LoadU(d, from + c), hn::LoadU(d, to + c)), d, to + c);
+  if (const std::size_t k = C - c; k != 0)
+    store_n(hn::MulAdd(scale, load_n(d, from + c, k), load_n(d, to + c, k)), d, to + c, k);
 }
 
-HWY_INLINE void copy_row(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::size_t C) {
+HWY_INLINE void copy_row(float* HWY_RESTRICT to, const float* HWY_RESTRICT from, std::size_t C, V scale) {
   const D d;
   const std::size_t L = hn::Lanes(d);
   std::size_t c = 0;
-  for (; c + L <= C; c += L) hn::StoreU(hn::LoadU(d, from + c), d, to + c);
-  if (const std::size_t k = C - c; k != 0) store_n(load_n(d, from + c, k), d, to + c, k);
+  for (; c + L <= C; c += L) hn::StoreU(hn::Mul(scale, hn::LoadU(d, from + c)), d, to + c);
+  if (const std::size_t k = C - c; k != 0) store_n(hn::Mul(scale, load_n(d, from + c, k)), d, to + c, k);
 }
 
-void forward_rows(float* y, const float* table, const std::int32_t* ids, std::size_t N, std::size_t C, bool add, bool ahead) {
+void forward_rows(float* y, const float* table, const std::int32_t* ids, std::size_t N, std::size_t C, float scale, bool add,
+                  bool ahead) {
+  const V by = hn::Set(D(), scale);
   for (std::size_t n = 0; n < N; ++n) {
     if (ahead && n + kAhead < N) prefetch_row(table + static_cast<std::size_t>(ids[n + kAhead]) * C, C);
     const float* row = table + static_cast<std::size_t>(ids[n]) * C;
     if (add)
-      add_row(y + n * C, row, C);
+      add_row(y + n * C, row, C, by);
     else
-      copy_row(y + n * C, row, C);
+      copy_row(y + n * C, row, C, by);
   }
 }
 
 // Columns [begin, begin + width) of every row, ids in order.
 void add_columns(float* dtable, const float* dy, const std::int32_t* ids, std::size_t N, std::size_t rows, std::size_t C,
-                 std::size_t width, bool assign) {
+                 std::size_t width, float scale, bool assign) {
   const D d;
   if (assign)
     for (std::size_t v = 0; v < rows; ++v) {
@@ -64,13 +67,14 @@ void add_columns(float* dtable, const float* dy, const std::int32_t* ids, std::s
       for (; c + hn::Lanes(d) <= width; c += hn::Lanes(d)) hn::StoreU(hn::Zero(d), d, dtable + v * C + c);
       if (c < width) store_n(hn::Zero(d), d, dtable + v * C + c, width - c);
     }
-  for (std::size_t n = 0; n < N; ++n) add_row(dtable + static_cast<std::size_t>(ids[n]) * C, dy + n * C, width);
+  for (std::size_t n = 0; n < N; ++n)
+    add_row(dtable + static_cast<std::size_t>(ids[n]) * C, dy + n * C, width, hn::Set(d, scale));
 }
 
-// to[0, C) (=, +=) the sum of dy's rows order[0, count), `width` vectors of the row at a time in registers.
+// to[0, C) (=, +=) scale times the sum of dy's rows order[0, count), `width` vectors of the row at a time in registers.
 template <std::size_t kVectors>
-HWY_INLINE void sum_block(float* to, const float* dy, const std::uint32_t* order, std::size_t count, std::size_t C, bool add,
-                          bool stream) {
+HWY_INLINE void sum_block(float* to, const float* dy, const std::uint32_t* order, std::size_t count, std::size_t C, V scale,
+                          bool add, bool stream) {
   const D d;
   const std::size_t L = hn::Lanes(d);
   V sum[kVectors];
@@ -78,11 +82,14 @@ HWY_INLINE void sum_block(float* to, const float* dy, const std::uint32_t* order
   if (!add) first = 1;  // the first row is the start
   const float* start = add ? to : dy + order[0] * C;
   HWY_UNROLL(8)
-  for (std::size_t i = 0; i < kVectors; ++i) sum[i] = hn::LoadU(d, start + i * L);
+  for (std::size_t i = 0; i < kVectors; ++i) {
+    sum[i] = hn::LoadU(d, start + i * L);
+    if (!add) sum[i] = hn::Mul(scale, sum[i]);
+  }
   for (std::size_t e = first; e < count; ++e) {
     const float* row = dy + order[e] * C;
     HWY_UNROLL(8)
-    for (std::size_t i = 0; i < kVectors; ++i) sum[i] = hn::Add(sum[i], hn::LoadU(d, row + i * L));
+    for (std::size_t i = 0; i < kVectors; ++i) sum[i] = hn::MulAdd(scale, hn::LoadU(d, row + i * L), sum[i]);
   }
   HWY_UNROLL(8)
   for (std::size_t i = 0; i < kVectors; ++i) {
@@ -93,17 +100,17 @@ HWY_INLINE void sum_block(float* to, const float* dy, const std::uint32_t* order
   }
 }
 
-HWY_INLINE void sum_rows(float* to, const float* dy, const std::uint32_t* order, std::size_t count, std::size_t C, bool add,
-                         bool stream) {
+HWY_INLINE void sum_rows(float* to, const float* dy, const std::uint32_t* order, std::size_t count, std::size_t C, V scale,
+                         bool add, bool stream) {
   const D d;
   const std::size_t L = hn::Lanes(d);
   std::size_t c = 0;
   // Columns c to the end of each row: the pointers move, the stride stays C.
-  for (; c + 8 * L <= C; c += 8 * L) sum_block<8>(to + c, dy + c, order, count, C, add, stream);
-  for (; c + L <= C; c += L) sum_block<1>(to + c, dy + c, order, count, C, add, stream);
+  for (; c + 8 * L <= C; c += 8 * L) sum_block<8>(to + c, dy + c, order, count, C, scale, add, stream);
+  for (; c + L <= C; c += L) sum_block<1>(to + c, dy + c, order, count, C, scale, add, stream);
   if (const std::size_t k = C - c; k != 0) {
     V sum = add ? load_n(d, to + c, k) : hn::Zero(d);
-    for (std::size_t e = 0; e < count; ++e) sum = hn::Add(sum, load_n(d, dy + order[e] * C + c, k));
+    for (std::size_t e = 0; e < count; ++e) sum = hn::MulAdd(scale, load_n(d, dy + order[e] * C + c, k), sum);
     store_n(sum, d, to + c, k);
   }
 }
@@ -125,7 +132,8 @@ HWY_INLINE void prefetch_entry(const float* dy, const std::uint32_t* order, std:
 
 // Rows [begin, end) of dtable from the sorted ids [first, N): every row where `assign`, else those with an id.
 void dense_rows(float* dtable, const float* dy, const std::int32_t* sorted, const std::uint32_t* order, std::size_t first,
-                std::size_t N, std::size_t begin, std::size_t end, std::size_t C, bool assign, bool stream) {
+                std::size_t N, std::size_t begin, std::size_t end, std::size_t C, float scale, bool assign, bool stream) {
+  const V by = hn::Set(D(), scale);
   std::size_t next = begin;  // first row not yet written
   while (first < N && static_cast<std::size_t>(sorted[first]) < end) {
     const auto v = static_cast<std::size_t>(sorted[first]);
@@ -133,7 +141,7 @@ void dense_rows(float* dtable, const float* dy, const std::int32_t* sorted, cons
     do prefetch_entry(dy, order, last + kAhead, N, C);
     while (++last < N && static_cast<std::size_t>(sorted[last]) == v);
     if (assign) zero(dtable + next * C, (v - next) * C, stream);
-    sum_rows(dtable + v * C, dy, order + first, last - first, C, !assign, stream);
+    sum_rows(dtable + v * C, dy, order + first, last - first, C, by, !assign, stream);
     next = v + 1;
     first = last;
   }
@@ -143,10 +151,10 @@ void dense_rows(float* dtable, const float* dy, const std::int32_t* sorted, cons
 
 // values[s] = the sum of segment s, entries [segments[s], segments[s + 1]), for s in [begin, end).
 void sparse_rows(float* values, const float* dy, const std::uint32_t* order, const std::uint32_t* segments, std::size_t begin,
-                 std::size_t end, std::size_t N, std::size_t C) {
+                 std::size_t end, std::size_t N, std::size_t C, float scale) {
   for (std::size_t s = begin; s < end; ++s) {
     for (std::size_t e = segments[s]; e < segments[s + 1]; ++e) prefetch_entry(dy, order, e + kAhead, N, C);
-    sum_rows(values + s * C, dy, order + segments[s], segments[s + 1] - segments[s], C, false, false);
+    sum_rows(values + s * C, dy, order + segments[s], segments[s + 1] - segments[s], C, hn::Set(D(), scale), false, false);
   }
 }
 
@@ -192,24 +200,24 @@ struct Sorted {
 }  // namespace
 
 void embedding_forward(float* y, const float* table, const std::int32_t* ids, std::int64_t N, std::int64_t V, std::int64_t C,
-                       Write write, const Launch& launch) {
+                       Write write, float scale, const Launch& launch) {
   constexpr std::int64_t kCached = std::int64_t{128} << 10;  // floats: a table in the second-level cache needs no asking
   parallel_pieces(N, rows_per_grain(C), launch.threads, [&](std::int64_t begin, std::int64_t end) {
     HWY_DYNAMIC_DISPATCH(forward_rows)
-    (y + begin * C, table, ids + begin, static_cast<std::size_t>(end - begin), static_cast<std::size_t>(C),
+    (y + begin * C, table, ids + begin, static_cast<std::size_t>(end - begin), static_cast<std::size_t>(C), scale,
      write == Write::kAccumulate, V * C > kCached);
   });
 }
 
 void embedding_backward_dense(float* dtable, const float* dy, const std::int32_t* ids, std::int64_t N, std::int64_t V,
-                              std::int64_t C, Write write, const Launch& launch) {
+                              std::int64_t C, Write write, float scale, const Launch& launch) {
   const bool assign = write == Write::kAssign;
   if (N >= 4 * V) {
     const int threads = N * C < 2 * kGrain ? 1 : launch.threads;
     parallel_ranges(C, 16, threads, [&](std::int64_t begin, std::int64_t end, int) {
       HWY_DYNAMIC_DISPATCH(add_columns)
       (dtable + begin, dy + begin, ids, static_cast<std::size_t>(N), static_cast<std::size_t>(V), static_cast<std::size_t>(C),
-       static_cast<std::size_t>(end - begin), assign);
+       static_cast<std::size_t>(end - begin), scale, assign);
     });
     return;
   }
@@ -237,12 +245,12 @@ void embedding_backward_dense(float* dtable, const float* dy, const std::int32_t
     const std::int64_t first = entries_below(from);
     HWY_DYNAMIC_DISPATCH(dense_rows)
     (dtable, dy, sorted.ids, sorted.order, static_cast<std::size_t>(first), static_cast<std::size_t>(N),
-     static_cast<std::size_t>(from), static_cast<std::size_t>(to), static_cast<std::size_t>(C), assign, stream);
+     static_cast<std::size_t>(from), static_cast<std::size_t>(to), static_cast<std::size_t>(C), scale, assign, stream);
   });
 }
 
 std::int64_t embedding_backward_sparse(std::int32_t* rows, float* values, const float* dy, const std::int32_t* ids,
-                                       std::int64_t N, std::int64_t V, std::int64_t C, const Launch& launch) {
+                                       std::int64_t N, std::int64_t V, std::int64_t C, float scale, const Launch& launch) {
   const Sorted sorted(ids, N, V, launch);
   const ScratchArray<std::uint32_t> segments(launch, static_cast<std::size_t>(N) + 1);
   std::int64_t count = 0;
@@ -259,7 +267,7 @@ std::int64_t embedding_backward_sparse(std::int32_t* rows, float* values, const 
     const auto to = std::lower_bound(first, last, static_cast<std::uint32_t>(end)) - first;
     HWY_DYNAMIC_DISPATCH(sparse_rows)
     (values, dy, sorted.order, first, static_cast<std::size_t>(from), static_cast<std::size_t>(to), static_cast<std::size_t>(N),
-     static_cast<std::size_t>(C));
+     static_cast<std::size_t>(C), scale);
   });
   return count;
 }

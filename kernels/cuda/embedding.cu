@@ -35,11 +35,11 @@ namespace {
 template <bool kAligned>
 constexpr int kRowsAtOnce = kAligned ? 4 : 1;
 
-/// y[n] = (or +=) table[ids[n]]. 2^shift threads a row.
+/// y[n] = (or +=) scale table[ids[n]]. 2^shift threads a row.
 template <class T, bool kAligned>
 TRADEWIND_KERNEL_BOUNDS(kThreads, 4)
 void embedding_forward_kernel(T* y, const T* table, const std::int32_t* ids, std::int64_t N, std::int64_t V, int C, int shift,
-                              int add) {
+                              float scale, int add) {
   constexpr int kRows = kRowsAtOnce<kAligned>;
   const int lanes = 1 << shift, rows = kThreads >> shift;
   const std::int64_t first = std::int64_t{block_index().x} * kRows * rows + (linear_thread() >> shift);
@@ -64,7 +64,7 @@ void embedding_forward_kernel(T* y, const T* table, const std::int32_t* ids, std
       float out[kPerVector<T>];
 #pragma unroll
       for (int j = 0; j < kPerVector<T>; ++j) {
-        out[j] = id[r] < 0 ? NAN : channel<T>(x[r], j);
+        out[j] = id[r] < 0 ? NAN : scale * channel<T>(x[r], j);
         if (add != 0) out[j] += channel<T>(before, j);
       }
       store_vector<kAligned>(y + n * C, c, C, out);
@@ -119,9 +119,9 @@ SortedRows sorted_rows(const char* op, std::int32_t* rows, const std::int32_t* i
 }  // namespace
 
 void embedding_forward_cuda(void* y, const void* table, const std::int32_t* ids, std::int64_t N, std::int64_t V, std::int64_t C,
-                            Write write, DType dtype, const Launch& at) {
+                            Write write, const EmbeddingOptions& options, const Launch& at) {
   constexpr const char* kOp = "embedding_forward";
-  with_element(kOp, dtype, [&](auto element) {
+  with_element(kOp, options.dtype, [&](auto element) {
     using T = decltype(element);
     const std::int64_t vectors = (C + kPerVector<T> - 1) / kPerVector<T>;
     int shift = 0;
@@ -129,9 +129,10 @@ void embedding_forward_cuda(void* y, const void* table, const std::int32_t* ids,
     const auto run = [&](auto kernel, std::int64_t at_once) {
       const std::int64_t rows = at_once * (kThreads >> shift);
       launch(kernel, grid_of(kOp, (N + rows - 1) / rows), Index3{kThreads}, 0, at.stream, static_cast<T*>(y),
-             static_cast<const T*>(table), ids, N, V, static_cast<int>(C), shift, write == Write::kAccumulate ? 1 : 0);
+             static_cast<const T*>(table), ids, N, V, static_cast<int>(C), shift, options.scale,
+             write == Write::kAccumulate ? 1 : 0);
     };
-    if (vectors_fit({y, table}, {C}, dtype))
+    if (vectors_fit({y, table}, {C}, options.dtype))
       run(embedding_forward_kernel<T, true>, kRowsAtOnce<true>);
     else
       run(embedding_forward_kernel<T, false>, kRowsAtOnce<false>);
@@ -139,23 +140,25 @@ void embedding_forward_cuda(void* y, const void* table, const std::int32_t* ids,
 }
 
 void embedding_backward_dense_cuda(float* dtable, const void* dy, const std::int32_t* ids, std::int64_t N, std::int64_t V,
-                                   std::int64_t C, Write write, DType dtype, const Launch& at) {
+                                   std::int64_t C, Write write, const EmbeddingOptions& options, const Launch& at) {
   constexpr const char* kOp = "embedding_backward_dense";
   if (write == Write::kAssign) fill_bytes(dtable, 0, static_cast<std::size_t>(V * C) * sizeof(float), at.stream);
   if (N == 0) return;
   const SortedRows sorted = sorted_rows(kOp, nullptr, ids, N, V, at);
   RowSink sink{};
   sink.values = dtable, sink.stride = C, sink.dense = 1, sink.add = write == Write::kAccumulate ? 1 : 0;
-  sum_rows(kOp, sink, dy, sorted.terms, N, V, C, dtype, at);
+  sink.scale = options.scale;
+  sum_rows(kOp, sink, dy, sorted.terms, N, V, C, options.dtype, at);
 }
 
 std::int64_t embedding_backward_sparse_cuda(std::int32_t* rows, float* values, const void* dy, const std::int32_t* ids,
-                                            std::int64_t N, std::int64_t V, std::int64_t C, DType dtype, const Launch& at) {
+                                            std::int64_t N, std::int64_t V, std::int64_t C, const EmbeddingOptions& options,
+                                            const Launch& at) {
   constexpr const char* kOp = "embedding_backward_sparse";
   const SortedRows sorted = sorted_rows(kOp, rows, ids, N, V, at);
   RowSink sink{};
-  sink.values = values, sink.stride = C;
-  sum_rows(kOp, sink, dy, sorted.terms, N, V, C, dtype, at);
+  sink.values = values, sink.stride = C, sink.scale = options.scale;
+  sum_rows(kOp, sink, dy, sorted.terms, N, V, C, options.dtype, at);
   std::uint32_t count = 0;
   copy_to_host(&count, sorted.terms.counts, sizeof count, at.stream);
   stream_synchronize(at.stream);

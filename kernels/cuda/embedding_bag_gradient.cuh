@@ -18,6 +18,7 @@ struct RowSink {
   float* values;
   std::int64_t stride;
   std::int32_t dense, add;
+  float scale = 1.0F;  // of values
   void* table;
   float* moment;
   const StepState* step;
@@ -59,6 +60,8 @@ TRADEWIND_DEVICE void finish_row(const RowSink& sink, const SortedTerms& s, std:
                                  int C) {
   if (sink.values == nullptr) return update_row<S>(sink, load(s.rows + row), sum, C);
   float* to = sink.values + (sink.dense != 0 ? load(s.rows + row) : static_cast<std::int64_t>(row)) * sink.stride;
+#pragma unroll
+  for (float& x : sum) x *= sink.scale;
   if (sink.add != 0) {
 #pragma unroll
     for (int i = 0; i < S::kChannels; i += 4) {  // four at a time, for want of registers

@@ -7,14 +7,15 @@ namespace {
 
 using kernels::Write;
 
-void look_up(const Tape& tape, const Tensor& y, const Parameter& table, const Tensor& ids, Write write) {
+void look_up(const Tape& tape, const Tensor& y, const Parameter& table, const Tensor& ids, Write write, float scale = 1.0F) {
   kernels::embedding_forward(y.raw(), table.compute().raw(), ids.data<std::int32_t>(), ids.elements(), table.shape()[0],
-                             table.shape()[1], write, y.dtype(), tape.context().launch());
+                             table.shape()[1], write, {y.dtype(), scale}, tape.context().launch());
 }
 
-void add_gradient(const Tape& tape, Parameter& table, const Tensor& ids, const Tensor& dy) {
+void add_gradient(const Tape& tape, Parameter& table, const Tensor& ids, const Tensor& dy, float scale = 1.0F) {
   kernels::embedding_backward_dense(table.gradient().data<float>(), dy.raw(), ids.data<std::int32_t>(), ids.elements(),
-                                    table.shape()[0], table.shape()[1], table.touch(), dy.dtype(), tape.context().launch());
+                                    table.shape()[0], table.shape()[1], table.touch(), {dy.dtype(), scale},
+                                    tape.context().launch());
 }
 
 }  // namespace
@@ -28,14 +29,15 @@ Variable embedding(Tape& tape, Parameter& table, const Tensor& ids) {
   return y;
 }
 
-Variable embedding_sum(Tape& tape, Parameter& table, const Tensor& ids, Parameter& positions, const Tensor& position) {
+Variable embedding_sum(Tape& tape, Parameter& table, const Tensor& ids, Parameter& positions, const Tensor& position,
+                       float scale) {
   Variable y = tape.variable(tape.context().activation({ids.elements(), table.shape()[1]}));
-  look_up(tape, y.value(), table, ids, Write::kAssign);
+  look_up(tape, y.value(), table, ids, Write::kAssign, scale);
   look_up(tape, y.value(), positions, position, Write::kAccumulate);
-  tape.record({&table, &positions}, [&tape, &table, ids, &positions, position, y] {
+  tape.record({&table, &positions}, [&tape, &table, ids, &positions, position, y, scale] {
     const Tensor dy = y.take_gradient();
     if (!dy.defined()) return;
-    add_gradient(tape, table, ids, dy);
+    add_gradient(tape, table, ids, dy, scale);
     add_gradient(tape, positions, position, dy);
   });
   return y;

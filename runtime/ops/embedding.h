@@ -8,7 +8,8 @@ namespace tradewind::runtime {
 /// y[n] = table[ids[n]]. table [V, C], ids [N] int32, y [N, C].
 Variable embedding(Tape& tape, Parameter& table, const Tensor& ids);
 
-/// y[n] = table[ids[n]] + positions[position[n]]: a token's and its position's vectors.
-Variable embedding_sum(Tape& tape, Parameter& table, const Tensor& ids, Parameter& positions, const Tensor& position);
+/// y[n] = scale table[ids[n]] + positions[position[n]]: a token's and its position's vectors.
+Variable embedding_sum(Tape& tape, Parameter& table, const Tensor& ids, Parameter& positions, const Tensor& position,
+                       float scale = 1.0F);
 
 }  // namespace tradewind::runtime

@@ -40,11 +40,14 @@ struct EmbeddingWay {
   DType dtype = DType::kFloat32;
   int threads = 1;
   std::size_t skip = 0;  // elements before each array, which then is not aligned
+  float scale = 1.0F;
+
+  kernels::EmbeddingOptions options() const { return {dtype, scale}; }
 };
 
 inline std::string describe(std::size_t N, std::size_t V, std::size_t C, const EmbeddingWay& way) {
   return "N " + std::to_string(N) + " V " + std::to_string(V) + " C " + std::to_string(C) + " " + name_of(way.dtype) +
-         " skip " + std::to_string(way.skip);
+         " skip " + std::to_string(way.skip) + " scale " + std::to_string(way.scale);
 }
 
 /// Copies are exact; so are sums, but for their one rounding.
@@ -53,18 +56,18 @@ inline void check_forward(const std::string& where, std::size_t N, std::size_t V
   const auto ids = some_ids(N, V, 3);
   std::vector<float> y(N * C, -5.0F), sum = base, expected(N * C), added = base;
   for (std::size_t i = 0; i < N * C; ++i) {
-    expected[i] = table[static_cast<std::size_t>(ids[i / C]) * C + i % C];
-    added[i] += expected[i];
+    expected[i] = way.scale * table[static_cast<std::size_t>(ids[i / C]) * C + i % C];
+    added[i] = std::fma(way.scale, table[static_cast<std::size_t>(ids[i / C]) * C + i % C], added[i]);
   }
   const auto n = static_cast<std::int64_t>(N), v = static_cast<std::int64_t>(V), c = static_cast<std::int64_t>(C);
   PlacedArrays at(way.place, way.dtype, way.skip);
   const Launch launch = at.launch(way.threads);
   const void* on_table = at.read(table);
   const std::int32_t* on_ids = at.values(ids);
-  kernels::embedding_forward(at.elements(y), on_table, on_ids, n, v, c, Write::kAssign, way.dtype, launch);
-  kernels::embedding_forward(at.elements(sum), on_table, on_ids, n, v, c, Write::kAccumulate, way.dtype, launch);
+  kernels::embedding_forward(at.elements(y), on_table, on_ids, n, v, c, Write::kAssign, way.options(), launch);
+  kernels::embedding_forward(at.elements(sum), on_table, on_ids, n, v, c, Write::kAccumulate, way.options(), launch);
   at.fetch();
-  BOOST_REQUIRE_MESSAGE(y == expected, where << " " << describe(N, V, C, way));
+  BOOST_REQUIRE_MESSAGE(y == rounded_to(way.dtype, expected), where << " " << describe(N, V, C, way));
   BOOST_REQUIRE_MESSAGE(sum == rounded_to(way.dtype, added), where << " " << describe(N, V, C, way));
 }
 
@@ -76,8 +79,8 @@ inline std::vector<float> check_gradients(const std::string& where, std::size_t 
   const auto ids = some_ids(N, V, 3);
   std::vector<double> expected(V * C), added = widen(base);
   for (std::size_t i = 0; i < N * C; ++i) {
-    expected[static_cast<std::size_t>(ids[i / C]) * C + i % C] += dy[i];
-    added[static_cast<std::size_t>(ids[i / C]) * C + i % C] += dy[i];
+    expected[static_cast<std::size_t>(ids[i / C]) * C + i % C] += double{way.scale} * dy[i];
+    added[static_cast<std::size_t>(ids[i / C]) * C + i % C] += double{way.scale} * dy[i];
   }
   const auto n = static_cast<std::int64_t>(N), v = static_cast<std::int64_t>(V), c = static_cast<std::int64_t>(C);
   std::vector<float> dtable(V * C, NAN), sum = base, values(N * C, -7.0F);
@@ -86,10 +89,10 @@ inline std::vector<float> check_gradients(const std::string& where, std::size_t 
   const Launch launch = at.launch(way.threads);
   const void* on_dy = at.read(dy);
   const std::int32_t* on_ids = at.values(ids);
-  kernels::embedding_backward_dense(at.array(dtable), on_dy, on_ids, n, v, c, Write::kAssign, way.dtype, launch);
-  kernels::embedding_backward_dense(at.array(sum), on_dy, on_ids, n, v, c, Write::kAccumulate, way.dtype, launch);
+  kernels::embedding_backward_dense(at.array(dtable), on_dy, on_ids, n, v, c, Write::kAssign, way.options(), launch);
+  kernels::embedding_backward_dense(at.array(sum), on_dy, on_ids, n, v, c, Write::kAccumulate, way.options(), launch);
   const auto count = static_cast<std::size_t>(
-      kernels::embedding_backward_sparse(at.array(rows), at.array(values), on_dy, on_ids, n, v, c, way.dtype, launch));
+      kernels::embedding_backward_sparse(at.array(rows), at.array(values), on_dy, on_ids, n, v, c, way.options(), launch));
   at.fetch();
   check_close(what + " dense", dtable, expected, 2e-6);
   check_close(what + " dense, accumulated", sum, added, 2e-6);

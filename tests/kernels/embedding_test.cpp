@@ -19,7 +19,7 @@ BOOST_AUTO_TEST_CASE(forward_copies_or_adds_rows) {
     for (const auto& [N, V] : kEmbeddingShapes)
       for (const std::size_t C : kEmbeddingChannels)
         for (const int threads : {1, 2, 3})
-          if (V <= 10000 || C == 1) check_forward(target, N, V, C, {.threads = threads});
+          if (V <= 10000 || C == 1) check_forward(target, N, V, C, {.threads = threads, .scale = threads == 2 ? 8.0F : 1.0F});
   });
 }
 
@@ -29,8 +29,11 @@ BOOST_AUTO_TEST_CASE(gradients_are_the_float64_sums) {
     for (const auto& [N, V] : kEmbeddingShapes)
       for (const std::size_t C : kEmbeddingChannels) {
         if (V > 10000 && C > 1) continue;
-        const auto one = check_gradients(target, N, V, C, {});
-        for (const int threads : {2, 3}) BOOST_TEST((check_gradients(target, N, V, C, {.threads = threads}) == one));
+        for (const float scale : {1.0F, 3.5F}) {
+          const auto one = check_gradients(target, N, V, C, {.scale = scale});
+          for (const int threads : {2, 3})
+            BOOST_TEST((check_gradients(target, N, V, C, {.threads = threads, .scale = scale}) == one));
+        }
       }
   });
 }
