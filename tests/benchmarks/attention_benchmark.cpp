@@ -1,4 +1,5 @@
-// Attention of the shapes that models here use, read from a fused projection [N, 3C], causal.
+// Attention of the shapes that models here use, causal, read from a fused projection [N, 3C] as models do; or ("apart") from
+// arrays of q, k and v in which every head of a sequence is a block of its own, [B, H, T, D] as PyTorch's benchmark has them.
 // FLOPs are counted as 2 B H T^2 D forward (half of the square) and three times as many forward and backward.
 #include <benchmark/benchmark.h>
 
@@ -22,8 +23,10 @@ struct Problem {
   AttentionShape shape{};
   AttentionOptions options{};
   Launch launch{};
+  std::int64_t step_between = 0;  // floats from q to k to v
 
-  Problem(std::int64_t b, std::int64_t h, std::int64_t t, std::int64_t d, float dropout, int threads) : B(b), H(h), T(t), D(d) {
+  Problem(std::int64_t b, std::int64_t h, std::int64_t t, std::int64_t d, float dropout, int threads, bool apart)
+      : B(b), H(h), T(t), D(d) {
     const auto C = static_cast<std::size_t>(H * D), N = static_cast<std::size_t>(B * T);
     for (std::int64_t i = 0; i <= B; ++i) offsets.push_back(i * T);
     std::mt19937 engine(1);
@@ -56,18 +59,27 @@ struct Problem {
     options.scale = 1.0F / std::sqrt(static_cast<float>(D));
     options.dropout.p = dropout;
     options.keys = {sample.data(), position.data()};
+    if (apart) {  // a head is a sequence of its own
+      for (std::int64_t i = B + 1; i <= B * H; ++i) offsets.push_back(i * T);
+      shape.B = B * H, shape.H = shape.H_kv = 1;
+      shape.q_offsets = shape.k_offsets = offsets.data();
+      shape.q_stride = shape.k_stride = shape.v_stride = shape.out_stride = D;
+      sample.resize(N * static_cast<std::size_t>(H));
+      position.resize(sample.size());
+    }
+    step_between = apart ? B * H * T * D : H * D;
     launch.step = &step;
     launch.threads = threads;
   }
   void forward() {
     const float* q = qkv.data();
-    attention_forward(out.data(), lse.data(), q, q + H * D, q + 2 * H * D, shape, options, launch);
+    attention_forward(out.data(), lse.data(), q, q + step_between, q + 2 * step_between, shape, options, launch);
   }
   void backward() {
     const float* q = qkv.data();
     float* dq = dqkv.data();
-    attention_backward(dq, dq + H * D, dq + 2 * H * D, nullptr, dout.data(), out.data(), lse.data(), q, q + H * D,
-                       q + 2 * H * D, shape, options, launch);
+    attention_backward(dq, dq + step_between, dq + 2 * step_between, nullptr, dout.data(), out.data(), lse.data(), q,
+                       q + step_between, q + 2 * step_between, shape, options, launch);
   }
 };
 
@@ -76,14 +88,15 @@ void count(benchmark::State& state, double flops) {
       benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::OneK::kIs1000);
 }
 
-// Arguments: B, H, T, D, dropout in percent, threads.
+// Arguments: B, H, T, D, dropout in percent, threads, apart.
 Problem problem_of(const benchmark::State& state) {
   return {state.range(0),
           state.range(1),
           state.range(2),
           state.range(3),
           static_cast<float>(state.range(4)) / 100.0F,
-          static_cast<int>(state.range(5))};
+          static_cast<int>(state.range(5)),
+          state.range(6) != 0};
 }
 
 void attention_forward_only(benchmark::State& state) {
@@ -116,16 +129,17 @@ void attention_generate(benchmark::State& state) {
 void shapes(benchmark::internal::Benchmark* b) {
   for (const int dropout : {0, 10})
     for (const auto& s : {std::vector<std::int64_t>{12, 4, 64, 32}, {64, 6, 256, 64}, {128, 1, 200, 64}, {4, 12, 1024, 64}})
-      b->Args({s[0], s[1], s[2], s[3], dropout, 2});
-  b->Args({1, 1, 4096, 64, 0, 2});  // one long sequence: split within
-  b->ArgNames({"B", "H", "T", "D", "dropout%", "threads"})->UseRealTime()->Unit(benchmark::kMicrosecond);
+      for (const int apart : {0, 1})
+        if (apart == 0 || dropout == 0) b->Args({s[0], s[1], s[2], s[3], dropout, 2, apart});
+  b->Args({1, 1, 4096, 64, 0, 2, 0});  // one long sequence: split within
+  b->ArgNames({"B", "H", "T", "D", "dropout%", "threads", "apart"})->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
 BENCHMARK(attention_forward_only)->Apply(shapes);
 BENCHMARK(attention_both)->Apply(shapes);
 BENCHMARK(attention_generate)
-    ->Args({1, 12, 1024, 64, 0, 2})
-    ->Args({16, 6, 256, 64, 0, 2})
-    ->ArgNames({"B", "H", "T", "D", "dropout%", "threads"})
+    ->Args({1, 12, 1024, 64, 0, 2, 0})
+    ->Args({16, 6, 256, 64, 0, 2, 0})
+    ->ArgNames({"B", "H", "T", "D", "dropout%", "threads", "apart"})
     ->UseRealTime()
     ->Unit(benchmark::kMicrosecond);
 
