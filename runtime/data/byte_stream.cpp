@@ -20,6 +20,13 @@
 
 namespace tradewind::runtime {
 
+void check_text_beginning(const std::string& name, std::string_view head, const std::string& key) {
+  if (head.empty()) throw DataError(fmt::format("{} is empty. Point {} at a file with text in it", name, key));
+  const std::string_view mark = head.substr(0, 2);
+  if (mark == "\xFF\xFE" || mark == "\xFE\xFF")
+    throw DataError(fmt::format("{} is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 {} > FILE", name, name));
+}
+
 constexpr std::size_t kInputBytes = std::size_t{256} << 10;
 
 /// A file descriptor with a buffer: unread input is [at, at + left).

@@ -9,8 +9,15 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace tradewind::runtime {
+
+inline constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+/// `head`: how the contents of file `name` begin, which config key `key` named. Throws DataError where there are none, and
+/// where they are UTF-16.
+void check_text_beginning(const std::string& name, std::string_view head, const std::string& key);
 
 class ByteStream {
  public:

@@ -86,6 +86,26 @@ void parse_csv_record(std::string_view record, char separator, std::vector<std::
   fields.resize(count);
 }
 
+std::size_t csv_field_offset(std::string_view record, char separator, std::size_t index) {
+  std::size_t at = 0;
+  for (; index > 0; --index) {
+    if (quotes(separator) && at < record.size() && record[at] == '"') at = std::min(behind_quotes(record, at), record.size());
+    at = record.find(separator, at);
+    if (at++ == kNone) return record.size();
+  }
+  return at;
+}
+
+std::string csv_field_count_text(std::size_t fields, std::size_t columns, char separator) {
+  return fmt::format("{} field{}, where the header names {} (separated by {})", fields, fields == 1 ? "" : "s", columns,
+                     separator_name(separator));
+}
+
+std::string csv_field_count_repair(char separator) {
+  return quotes(separator) ? "Put a field that holds a separator or a line break in quotes"
+                           : "A tab or a line break cannot be within a field; write it as a space";
+}
+
 CsvHeader::CsvHeader(const std::string& name, std::string_view record, std::int64_t line)
     : name_(name), separator_(csv_separator(record)) {
   try {
@@ -120,10 +140,8 @@ void CsvHeader::parse(std::string_view record, std::int64_t line, std::vector<st
     throw DataError(fmt::format("{}:{}:{}: {}", name_, line + at.line - 1, at.column, error.what));
   }
   if (fields.size() != columns_.size())
-    throw DataError(fmt::format("{}:{}: {} field{}, where the header names {} (separated by {}). {}", name_, line,
-                                fields.size(), fields.size() == 1 ? "" : "s", columns_.size(), separator_name(separator_),
-                                quotes(separator_) ? "Put a field that holds a separator or a line break in quotes"
-                                                   : "A tab or a line break cannot be within a field; write it as a space"));
+    throw DataError(fmt::format("{}:{}: {}. {}", name_, line, csv_field_count_text(fields.size(), columns_.size(), separator_),
+                                csv_field_count_repair(separator_)));
 }
 
 }  // namespace tradewind::runtime

@@ -31,6 +31,14 @@ struct CsvError {
 /// characters between a closing quote and the separator.
 void parse_csv_record(std::string_view record, char separator, std::vector<std::string>& fields);
 
+/// Where in a record the field `index` begins, in bytes; the record's end where it has no so many.
+std::size_t csv_field_offset(std::string_view record, char separator, std::size_t index);
+
+/// "3 fields, where the header names 4 (separated by a tab)"
+std::string csv_field_count_text(std::size_t fields, std::size_t columns, char separator);
+/// What to do about it, a sentence without its full stop.
+std::string csv_field_count_repair(char separator);
+
 /// The columns that a header names.
 class CsvHeader {
  public:

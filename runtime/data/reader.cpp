@@ -18,14 +18,6 @@ namespace {
 constexpr std::size_t kChunk = std::size_t{1} << 20;
 constexpr std::size_t kLongestHeader = std::size_t{1} << 20;
 constexpr std::size_t kLongestRecord = std::size_t{1} << 28;
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-
-void check_beginning(const std::string& name, std::string_view head) {
-  if (head.empty()) throw DataError(fmt::format("{} is empty. Point data.path at a file with text in it", name));
-  const std::string_view mark = head.substr(0, 2);
-  if (mark == "\xFF\xFE" || mark == "\xFE\xFF")
-    throw DataError(fmt::format("{} is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 {} > FILE", name, name));
-}
 
 /// `text` begins at `from` in the contents.
 void check_utf8(const std::string& name, std::string_view text, const DocumentStream::Position& from) {
@@ -85,7 +77,7 @@ CsvHeader read_csv_header(const std::filesystem::path& file, const std::string& 
     head.resize(wanted);
     head.resize(before + stream->read({head.data() + before, wanted - before}));
     const bool ended = head.size() < wanted;
-    check_beginning(stream->name(), head);
+    check_text_beginning(stream->name(), head, path_key);
     const std::size_t begin = beginning_of_records(head);
     const std::string_view records = std::string_view(head).substr(begin);
     // The separator matters only for tabs, where a quote is no quote.
@@ -154,7 +146,7 @@ bool DocumentStream::next(TextPiece& piece) {
   piece.segments.clear();
   if (position_.bytes == 0) {
     fill(std::max<std::size_t>(piece_bytes_, 4));
-    check_beginning(name(), pending_);
+    check_text_beginning(name(), pending_, options_.path_key);
     if (std::string_view(pending_).starts_with(kByteOrderMark)) take(piece, kByteOrderMark.size());
     position_.column = 1;
   }

@@ -6,12 +6,13 @@
 #include "kernels/base/error.h"
 #include "runtime/data/reader.h"
 #include "runtime/text/utf8.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/event_tables.h"
 #include "tests/support/throws.h"
 
 using namespace tradewind;
 using namespace tradewind::runtime;
 using tests::check_throws;
+using tests::in_quotes;
 using tests::TemporaryFolder;
 
 namespace {
@@ -33,12 +34,6 @@ Strings texts_of(const std::filesystem::path& file, std::size_t bytes, const std
     for (const TextPiece::Segment& segment : piece.segments) out.emplace_back(piece[segment]);
   }
   return out;
-}
-
-std::string in_quotes(const std::string& field) {
-  std::string out = "\"";
-  for (const char c : field) out += c == '"' ? "\"\"" : std::string(1, c);
-  return out + "\"";
 }
 
 }  // namespace

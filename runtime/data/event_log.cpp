@@ -1,0 +1,189 @@
+#include "runtime/data/event_log.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <optional>
+
+#include "kernels/base/error.h"
+#include "runtime/data/corpus_parts.h"
+#include "runtime/data/table_stream.h"
+#include "runtime/data/time_parse.h"
+
+namespace tradewind::runtime {
+namespace {
+
+std::vector<std::string> words_of(const std::string& text, std::string_view separators) {
+  std::vector<std::string> out;
+  for (std::size_t at = 0; (at = text.find_first_not_of(separators, at)) != std::string::npos;) {
+    const std::size_t end = std::min(text.find_first_of(separators, at), text.size());
+    out.push_back(text.substr(at, end - at));
+    at = end;
+  }
+  return out;
+}
+
+/// Reads the rows of one file after another into a log.
+class EventReader {
+ public:
+  EventReader(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines)
+      : config_(config), sink_(sink), keep_lines_(keep_lines), several_(config.split == "given"), times_(config.time_format) {
+    wanted_ = {{config.user_key, "data.user_key", true}, {config.item_key, "data.item_key", true}};
+    const auto want = [&](const std::string& name, const char* key) -> std::size_t {
+      if (name.empty()) return 0;
+      wanted_.push_back({name, key});
+      return wanted_.size() - 1;
+    };
+    time_ = want(config.time_key, "data.time_key");
+    kind_ = want(config.event_key, "data.event_key");
+    rating_ = want(config.rating_key, "data.rating_key");
+    for (const std::string& kind : listed(config.events)) kinds_.add(kind, 0);
+  }
+
+  void read(const std::string& path, const std::string& key, Part source) {
+    const TableOptions options{.format = table_format(config_.format, path),
+                               .columns = words_of(config_.columns, " ,\t"),
+                               .comment = config_.comment,
+                               .path_key = key};
+    const bool sequences = options.format == TableFormat::kSequences;
+    if (sequences) refuse_columns();
+    TableStream table(path, options, sequences ? std::vector<WantedColumn>{} : wanted_);
+    const std::int64_t before = log_.events();
+    while (table.next(sink_)) {
+      ++log_.rows;
+      if (sequences)
+        read_sequence(table);
+      else
+        read_row(table);
+      if (several_) log_.source.resize(log_.item.size(), source);
+      if (keep_lines_) log_.line.resize(log_.item.size(), table.line());
+    }
+    std::string said = fmt::format("{}: {} events", path, with_commas(log_.events() - before));
+    if (!table.compression().empty()) said += " in " + table.compression();
+    log_.files.push_back(std::move(said));
+  }
+
+  EventLog finish() {
+    for (std::int32_t kind = 0; kind < kinds_.size(); ++kind)
+      if (kinds_.count(kind) == 0) log_.absent_kinds.emplace_back(kinds_.name(kind));
+    return std::move(log_);
+  }
+
+ private:
+  void refuse_columns() const {
+    for (const auto& [value, key] : {std::pair{&config_.columns, "columns"},
+                                     {&config_.time_key, "time_key"},
+                                     {&config_.event_key, "event_key"},
+                                     {&config_.rating_key, "rating_key"}})
+      if (!value->empty())
+        throw ConfigError(
+            fmt::format("data.{} = \"{}\" does not go with data.format = \"sequences\", whose rows are a user and its items. "
+                        "Leave it empty",
+                        key, *value));
+  }
+
+  /// Says what is wrong with an id, if anything.
+  bool is_id(const TableStream& table, std::size_t place, const char* what) {
+    const std::string_view id = table.fields()[place];
+    if (!id.empty() && id.size() <= kLongestId) return true;
+    sink_.report(id.empty()
+                     ? table.problem_at(place, "empty_id", fmt::format("the id of the {} is empty", what),
+                                        "Give every event its ids, or leave the row out")
+                     : table.problem_at(place, "long_id",
+                                        fmt::format("the id of the {} has {} bytes, where {} are the most", what,
+                                                    with_commas(static_cast<std::int64_t>(id.size())), with_commas(kLongestId)),
+                                        "Is it the right column, and is every quote closed?"));
+    return false;
+  }
+
+  void add(std::string_view user, std::string_view item) {
+    log_.user.push_back(log_.users.add(user));
+    log_.item.push_back(log_.items.add(item));
+  }
+
+  void read_sequence(const TableStream& table) {
+    const auto fields = table.fields();
+    if (!is_id(table, 0, "user")) return;
+    if (fields.size() == 1) {
+      sink_.report(table.problem_at(0, "no_items", fmt::format("the user \"{}\" has no items", fields[0]),
+                                    "Write a user and its items, from first to last, or leave the line out"));
+      return;
+    }
+    for (std::size_t i = 1; i < fields.size(); ++i)
+      if (is_id(table, i, "item")) add(fields[0], fields[i]);
+  }
+
+  void read_row(const TableStream& table) {
+    const bool user = is_id_of(table, 0, "user"), item = is_id_of(table, 1, "item");
+    std::int64_t time = 0;
+    if (time_ != 0) {
+      if (const auto refusal = times_.read(table[time_], time)) {
+        sink_.report(table.problem(time_, "time", refusal->what, refusal->repair));
+        return;
+      }
+      times_.rescale(log_.time);
+    }
+    double rating = 0;
+    if ((rating_ != 0 && !read_rating(table, rating)) || !user || !item) return;
+    if (kind_ != 0 && kinds_.size() > 0) {
+      const std::int32_t kind = kinds_.find(table[kind_]);
+      if (kind < 0) {
+        log_.other_kinds.add(table[kind_]);
+        return;
+      }
+      kinds_.add(table[kind_]);
+    }
+    if (rating_ != 0 && rating < config_.min_rating) {
+      ++log_.below_rating;
+      return;
+    }
+    add(table[0], table[1]);
+    if (time_ != 0) log_.time.push_back(time);
+  }
+
+  bool is_id_of(const TableStream& table, std::size_t wanted, const char* what) {
+    return is_id(table, table.place(wanted), what);
+  }
+
+  bool read_rating(const TableStream& table, double& rating) {
+    const std::string_view text = table[rating_];
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), rating);
+    if (error == std::errc{} && end == text.data() + text.size() && std::isfinite(rating)) return true;
+    sink_.report(table.problem(rating_, "number", fmt::format("the rating \"{}\" is not a finite number", text.substr(0, 40)),
+                               "Write numbers as 4 or 4.5, and leave out rows that have none"));
+    return false;
+  }
+
+  const InteractionsConfig& config_;
+  ProblemSink& sink_;
+  bool keep_lines_, several_;
+  TimeColumn times_;
+  std::vector<WantedColumn> wanted_;
+  std::size_t time_ = 0, kind_ = 0, rating_ = 0;  // in wanted_; 0: not wanted
+  Vocabulary kinds_;                              // that count
+  EventLog log_;
+};
+
+}  // namespace
+
+std::vector<std::string> listed(const std::string& text) {
+  std::vector<std::string> out = words_of(text, ",");
+  for (std::string& word : out) {
+    const std::size_t begin = word.find_first_not_of(' '), end = word.find_last_not_of(' ');
+    word = begin == std::string::npos ? "" : word.substr(begin, end - begin + 1);
+  }
+  std::erase(out, "");
+  return out;
+}
+
+EventLog read_events(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines) {
+  config.check();
+  EventReader reader(config, sink, keep_lines);
+  reader.read(config.path, "data.path", Part::kTrain);
+  if (!config.validation_path.empty()) reader.read(config.validation_path, "data.validation_path", Part::kValidation);
+  if (!config.test_path.empty()) reader.read(config.test_path, "data.test_path", Part::kTest);
+  return reader.finish();
+}
+
+}  // namespace tradewind::runtime

@@ -1,0 +1,214 @@
+#include "runtime/data/interactions.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/base/error.h"
+#include "runtime/config/config.h"
+#include "runtime/data/corpus_parts.h"
+#include "runtime/data/ordered_events.h"
+#include "runtime/data/time_parse.h"
+
+namespace tradewind::runtime {
+namespace {
+
+std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+/// What was read, and why rows of it do not count.
+std::string describe_log(const EventLog& log) {
+  std::string said = fmt::format("{}", fmt::join(log.files, "\n"));
+  if (log.other_kinds.size() > 0) {
+    constexpr std::int32_t kMost = 10;
+    const Vocabulary kinds = Vocabulary::by_count(log.other_kinds, log.other_kinds.counts());
+    std::vector<std::string> each;
+    for (std::int32_t i = 0; i < std::min(kinds.size(), kMost); ++i)
+      each.push_back(fmt::format("{} \"{}\"", with_commas(kinds.count(i)), kinds.name(i)));
+    if (kinds.size() > kMost) each.push_back(fmt::format("{} more kinds", kinds.size() - kMost));
+    said += fmt::format("\nleft out, as data.events does not name them: {}", fmt::join(each, ", "));
+  }
+  for (const std::string& kind : log.absent_kinds) said += fmt::format("\nno row has the kind \"{}\" of data.events", kind);
+  if (log.below_rating > 0)
+    said += fmt::format("\nleft out, as their rating is below data.min_rating: {}", with_commas(log.below_rating));
+  return said;
+}
+
+[[noreturn]] void refuse_nothing(const InteractionsConfig& config, const EventLog& log, std::int64_t read) {
+  std::string why = fmt::format("{}: no events to learn from. Rows: {}", config.path, with_commas(log.rows));
+  if (log.other_kinds.size() > 0) {
+    std::vector<std::string> kinds;
+    for (std::int32_t i = 0; i < std::min(log.other_kinds.size(), 20); ++i) kinds.emplace_back(log.other_kinds.name(i));
+    why += fmt::format("; of kinds that data.events = \"{}\" does not name: {}. Set it to some of: {}", config.events,
+                       with_commas(log.rows - log.below_rating - read), fmt::join(kinds, ", "));
+  }
+  if (log.below_rating > 0)
+    why += fmt::format("; rated below data.min_rating = {:g}: {}", config.min_rating, with_commas(log.below_rating));
+  if (read > 0)
+    why += fmt::format(
+        "; events that count: {}, but no user and item have as many as data.min_user_events = {} and data.min_item_events = {} "
+        "ask for. Lower these",
+        with_commas(read), config.min_user_events, config.min_item_events);
+  throw DataError(why);
+}
+
+/// The vocabulary of a run with what is new in `names` behind it, or one by count where there is none.
+std::shared_ptr<const Vocabulary> numbered(const Vocabulary& names, const std::vector<std::int64_t>& counts,
+                                           const Vocabulary* existing) {
+  Vocabulary ordered = Vocabulary::by_count(names, counts);
+  if (existing == nullptr) return std::make_shared<const Vocabulary>(std::move(ordered));
+  auto out = std::make_shared<Vocabulary>(*existing);
+  for (std::int32_t i = 0; i < ordered.size(); ++i)
+    if (out->find(ordered.name(i)) < 0) out->add(ordered.name(i), ordered.count(i));
+  return out;
+}
+
+/// Events under the numbers of data.users and data.items, the users in order of theirs.
+void renumber(OrderedEvents& events, const EventLog& log, Interactions& data) {
+  std::vector<std::int32_t> item_of;
+  for (std::int32_t i = 0; i < log.items.size(); ++i) item_of.push_back(data.items->find(log.items.name(i)));
+  data.offsets.assign(index(data.users->size()) + 1, 0);
+  std::vector<std::int64_t> user_of_log(index(data.users->size()), -1);
+  for (std::int32_t u = 0; u < log.users.size(); ++u)
+    if (const std::int32_t id = data.users->find(log.users.name(u)); id >= 0) user_of_log[index(id)] = u;
+  data.item.reserve(events.item.size());
+  data.time.reserve(events.time.size());
+  std::vector<Part> source;
+  source.reserve(events.source.size());
+  for (std::size_t user = 0; user < user_of_log.size(); ++user) {
+    if (const std::int64_t u = user_of_log[user]; u >= 0) {
+      const std::int64_t begin = events.offsets[index(u)], end = events.offsets[index(u + 1)];
+      for (std::int64_t i = begin; i < end; ++i) data.item.push_back(item_of[index(events.item[index(i)])]);
+      const auto append = [&](auto& to, const auto& from) {
+        if (!from.empty()) to.insert(to.end(), from.begin() + begin, from.begin() + end);
+      };
+      append(data.time, events.time);
+      append(source, events.source);
+    }
+    data.offsets[user + 1] = data.events();
+  }
+  events.source = std::move(source);
+}
+
+std::uint64_t checksum_of(const Interactions& data) {
+  std::uint64_t sum = data.users->checksum();
+  const auto add = [&](const auto& values) {
+    sum = XXH3_64bits_withSeed(values.data(), values.size() * sizeof(values[0]), sum);
+  };
+  add(std::vector<std::uint64_t>{data.items->checksum()});
+  add(data.offsets), add(data.item), add(data.time), add(data.part);
+  return sum;
+}
+
+}  // namespace
+
+void InteractionsConfig::describe(Fields& f) {
+  f.field("path", path, "The table of events, plain or compressed with gzip, zstd or xz.");
+  f.field("validation_path", validation_path, "With split = \"given\": the table of events to validate on.");
+  f.field("test_path", test_path, "With split = \"given\": the table of events to test on.");
+  f.field("format", format,
+          "csv: the first line names the columns and tells the separator (a tab too). jsonl: an object a line. spaces: fields "
+          "between blanks. sequences: a user and its items a line. auto: by the name, csv for .csv, .tsv and .inter, jsonl for "
+          ".jsonl and .ndjson.",
+          {"auto", "csv", "jsonl", "spaces", "sequences"});
+  f.field("columns", columns, "Names of the columns of a file whose first line does not give them, e.g. \"user item time\".");
+  f.field("comment", comment, "Lines that begin so are passed over; \"\": none.");
+  f.field("user_key", user_key, "The column (of jsonl: the key) of the user's id.");
+  f.field("item_key", item_key, "The column of the item's id.");
+  f.field("time_key", time_key, "The column of the time; \"\": a user's rows are in order of time.");
+  f.field("time_format", time_format,
+          "How times are written, e.g. \"%d/%m/%Y %H:%M\"; \"\": numbers since 1970 or 2024-11-29T10:52:50Z and the like.");
+  f.field("event_key", event_key, "The column that says what kind of event a row is.");
+  f.field("events", events, "With event_key: the kinds that count, e.g. \"view, buy\"; \"\": all.");
+  f.field("rating_key", rating_key, "The column of a rating; \"\": every event counts.");
+  f.field("min_rating", min_rating, "With rating_key: events that are rated below do not count.");
+  f.field(
+      "repeats", repeats,
+      "What becomes of a user's events with the same item: all stay; one stays of those of the same time; of those in a row; "
+      "of all, the first.",
+      {"keep", "same_time", "in_a_row", "first"});
+  f.field("min_user_events", min_user_events, "Users with fewer are left out, repeatedly with min_item_events.", {.min = 0});
+  f.field("min_item_events", min_item_events, "Items with fewer are left out.", {.min = 0});
+  f.field("split", split,
+          "leave_one_out: of users with 3 events or more the last is test, the one before validation. ratio: of each user at "
+          "random. time: the latest of all. user: all of some users. given: the files that validation_path and test_path name. "
+          "none: all is training.",
+          {"leave_one_out", "ratio", "time", "user", "given", "none"});
+  f.field("validation_fraction", validation_fraction, "With ratio, time and user: how much.",
+          {.min = 0, .max = 1, .below_max = true});
+  f.field("test_fraction", test_fraction, "With ratio, time and user: how much.", {.min = 0, .max = 1, .below_max = true});
+  f.field("shuffle", shuffle, "Shuffle the samples, differently each epoch.");
+}
+
+void InteractionsConfig::check() const {
+  const auto refuse = [](const std::string& what) { throw ConfigError(what); };
+  if (path.empty()) refuse("data.path is empty. Set it to the table of events, e.g. --set data.path=events.csv");
+  const bool given = split == "given", files = !validation_path.empty() || !test_path.empty();
+  if (given && !files)
+    refuse("data.split = \"given\" needs the files of the parts. Set data.validation_path or data.test_path, or both");
+  if (!given && files)
+    refuse(fmt::format("data.{} is set, which only data.split = \"given\" reads. Set that, or leave it empty",
+                       validation_path.empty() ? "test_path" : "validation_path"));
+  if (split == "time" && time_key.empty()) refuse("data.split = \"time\" needs times. Set data.time_key to their column");
+  if (repeats == "same_time" && time_key.empty())
+    refuse("data.repeats = \"same_time\" needs times. Set data.time_key to their column");
+  if (!events.empty() && event_key.empty())
+    refuse(fmt::format("data.events = \"{}\" needs data.event_key, the column that says what kind of event a row is", events));
+  if (!time_format.empty() && time_key.empty()) refuse("data.time_format needs data.time_key, the column of the time");
+  if (validation_fraction + test_fraction >= 1)
+    refuse(fmt::format("data.validation_fraction = {:g} and data.test_fraction = {:g} leave nothing to train on. Lower them",
+                       validation_fraction, test_fraction));
+}
+
+Interactions load_interactions(const InteractionsConfig& config, std::uint64_t seed, const Vocabulary* existing_users,
+                               const Vocabulary* existing_items) {
+  ThrowProblems sink;
+  EventLog log = read_events(config, sink);
+  const std::int64_t read = log.events();
+  Interactions data;
+  data.summary = describe_log(log);
+  const auto say = [&](std::int64_t n, const char* what) {
+    if (n > 0) data.summary += fmt::format("\n{}: {}", what, with_commas(n));
+  };
+  OrderedEvents events = order_events(log);
+  const std::int32_t items = log.items.size();
+  say(drop_repeats(events, config.repeats, items), "left out as repeats (data.repeats)");
+  if (existing_items != nullptr) {
+    std::vector<bool> known;
+    for (std::int32_t i = 0; i < items; ++i) known.push_back(existing_items->find(log.items.name(i)) >= 0);
+    say(events.keep([&](std::int64_t, std::int64_t event) { return known[index(events.item[index(event)])]; }),
+        "left out, as the model does not know their items");
+  }
+  say(keep_core(events, config.min_user_events, config.min_item_events, items), "left out as users or items have too few");
+  if (events.events() == 0) refuse_nothing(config, log, read);
+
+  std::vector<std::int64_t> of_item(index(items)), of_user(index(log.users.size()));
+  for (const std::int32_t item : events.item) ++of_item[index(item)];
+  for (std::size_t u = 0; u < of_user.size(); ++u) of_user[u] = events.offsets[u + 1] - events.offsets[u];
+  data.users = numbered(log.users, of_user, existing_users);
+  data.items = numbered(log.items, of_item, existing_items);
+  if (existing_users != nullptr) say(data.users->size() - existing_users->size(), "users that the model does not know");
+  if (data.items->size() < 2)
+    throw DataError(fmt::format("{}: {} event{} of one item, \"{}\". A recommender needs events of several items", config.path,
+                                with_commas(events.events()), events.events() == 1 ? "" : "s",
+                                data.items->name(0).substr(0, 80)));
+  renumber(events, log, data);
+  data.summary += fmt::format("\n{} events of {} users with {} items", with_commas(data.events()),
+                              with_commas(data.users->size()), with_commas(data.items->size()));
+  if (!data.time.empty()) {
+    const auto [first, last] = std::ranges::minmax(data.time);
+    data.summary += fmt::format("\ntimes: {} to {} (UTC)", time_text(first), time_text(last));
+  }
+  split_events(data, config, seed, events.source);
+  if (existing_items == nullptr && std::ranges::find(data.part, Part::kTrain) == data.part.end())
+    throw DataError(
+        fmt::format("{}: data.split = \"{}\" leaves nothing to train on. Lower data.validation_fraction and "
+                    "data.test_fraction, or give more events",
+                    config.path, config.split));
+  data.checksum = checksum_of(data);
+  return data;
+}
+
+}  // namespace tradewind::runtime
