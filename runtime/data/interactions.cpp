@@ -37,7 +37,7 @@ std::string describe_log(const EventLog& log) {
 }
 
 [[noreturn]] void refuse_nothing(const InteractionsConfig& config, const EventLog& log, std::int64_t read) {
-  std::string why = fmt::format("{}: no events to learn from. Rows: {}", config.path, with_commas(log.rows));
+  std::string why = fmt::format("Rows: {}", with_commas(log.rows));
   if (log.other_kinds.size() > 0) {
     std::vector<std::string> kinds;
     for (std::int32_t i = 0; i < std::min(log.other_kinds.size(), 20); ++i) kinds.emplace_back(log.other_kinds.name(i));
@@ -51,7 +51,7 @@ std::string describe_log(const EventLog& log) {
         "; events that count: {}, but no user and item have as many as data.min_user_events = {} and data.min_item_events = {} "
         "ask for. Lower these",
         with_commas(read), config.min_user_events, config.min_item_events);
-  throw DataError(why);
+  throw ProblemError({.kind = "no_events", .file = config.path, .what = "no events to learn from", .repair = why});
 }
 
 /// The vocabulary of a run with what is new in `names` behind it, or one by count where there is none.
@@ -75,8 +75,7 @@ void renumber(OrderedEvents& events, const EventLog& log, Interactions& data) {
     if (const std::int32_t id = data.users->find(log.users.name(u)); id >= 0) user_of_log[index(id)] = u;
   data.item.reserve(events.item.size());
   data.time.reserve(events.time.size());
-  std::vector<Part> source;
-  source.reserve(events.source.size());
+  OrderedEvents kept;
   for (std::size_t user = 0; user < user_of_log.size(); ++user) {
     if (const std::int64_t u = user_of_log[user]; u >= 0) {
       const std::int64_t begin = events.offsets[index(u)], end = events.offsets[index(u + 1)];
@@ -85,11 +84,13 @@ void renumber(OrderedEvents& events, const EventLog& log, Interactions& data) {
         if (!from.empty()) to.insert(to.end(), from.begin() + begin, from.begin() + end);
       };
       append(data.time, events.time);
-      append(source, events.source);
+      append(kept.source, events.source);
+      append(kept.line, events.line);
     }
     data.offsets[user + 1] = data.events();
   }
-  events.source = std::move(source);
+  kept.offsets = data.offsets;
+  events = std::move(kept);
 }
 
 std::uint64_t checksum_of(const Interactions& data) {
@@ -162,17 +163,14 @@ void InteractionsConfig::check() const {
                        validation_fraction, test_fraction));
 }
 
-Interactions load_interactions(const InteractionsConfig& config, std::uint64_t seed, const Vocabulary* existing_users,
-                               const Vocabulary* existing_items) {
-  ThrowProblems sink;
-  EventLog log = read_events(config, sink);
-  const std::int64_t read = log.events();
+Interactions build_interactions(const EventLog& log, OrderedEvents& events, const InteractionsConfig& config,
+                                std::uint64_t seed, const Vocabulary* existing_users, const Vocabulary* existing_items) {
+  const std::int64_t read = events.events();
   Interactions data;
   data.summary = describe_log(log);
   const auto say = [&](std::int64_t n, const char* what) {
     if (n > 0) data.summary += fmt::format("\n{}: {}", what, with_commas(n));
   };
-  OrderedEvents events = order_events(log);
   const std::int32_t items = log.items.size();
   say(drop_repeats(events, config.repeats, items), "left out as repeats (data.repeats)");
   if (existing_items != nullptr) {
@@ -191,9 +189,11 @@ Interactions load_interactions(const InteractionsConfig& config, std::uint64_t s
   data.items = numbered(log.items, of_item, existing_items);
   if (existing_users != nullptr) say(data.users->size() - existing_users->size(), "users that the model does not know");
   if (data.items->size() < 2)
-    throw DataError(fmt::format("{}: {} event{} of one item, \"{}\". A recommender needs events of several items", config.path,
-                                with_commas(events.events()), events.events() == 1 ? "" : "s",
-                                data.items->name(0).substr(0, 80)));
+    throw ProblemError({.kind = "one_item",
+                        .file = config.path,
+                        .what = fmt::format("{} event{} of one item, \"{}\"", with_commas(events.events()),
+                                            events.events() == 1 ? "" : "s", data.items->name(0).substr(0, 80)),
+                        .repair = "A recommender needs events of several items"});
   renumber(events, log, data);
   data.summary += fmt::format("\n{} events of {} users with {} items", with_commas(data.events()),
                               with_commas(data.users->size()), with_commas(data.items->size()));
@@ -203,12 +203,20 @@ Interactions load_interactions(const InteractionsConfig& config, std::uint64_t s
   }
   split_events(data, config, seed, events.source);
   if (existing_items == nullptr && std::ranges::find(data.part, Part::kTrain) == data.part.end())
-    throw DataError(
-        fmt::format("{}: data.split = \"{}\" leaves nothing to train on. Lower data.validation_fraction and "
-                    "data.test_fraction, or give more events",
-                    config.path, config.split));
+    throw ProblemError({.kind = "no_training",
+                        .file = config.path,
+                        .what = fmt::format("data.split = \"{}\" leaves nothing to train on", config.split),
+                        .repair = "Lower data.validation_fraction and data.test_fraction, or give more events"});
   data.checksum = checksum_of(data);
   return data;
+}
+
+Interactions load_interactions(const InteractionsConfig& config, std::uint64_t seed, const Vocabulary* existing_users,
+                               const Vocabulary* existing_items) {
+  ThrowProblems sink;
+  EventLog log = read_events(config, sink);
+  OrderedEvents events = order_events(log);
+  return build_interactions(log, events, config, seed, existing_users, existing_items);
 }
 
 }  // namespace tradewind::runtime

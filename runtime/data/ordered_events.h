@@ -33,6 +33,11 @@ std::int64_t drop_repeats(OrderedEvents& events, const std::string& repeats, std
 /// The k-core: users and items with fewer events go until all have enough. Returns how many events went.
 std::int64_t keep_core(OrderedEvents& events, std::int64_t min_user_events, std::int64_t min_item_events, std::int32_t items);
 
+/// What load_interactions does with a log once it is read and ordered. Leaves in `events` those that are left, in the order of
+/// the result, without their items and times.
+Interactions build_interactions(const EventLog& log, OrderedEvents& events, const InteractionsConfig& config,
+                                std::uint64_t seed, const Vocabulary* existing_users, const Vocabulary* existing_items);
+
 /// Gives each event its part as data.split says. `source`: as in OrderedEvents. Appends what there is to say to the summary.
 void split_events(Interactions& data, const InteractionsConfig& config, std::uint64_t seed, const std::vector<Part>& source);
 

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "kernels/base/error.h"
 
@@ -17,15 +18,21 @@ struct DataProblem {
   std::string kind;  // in few words with underscores, for counting and for programs: "empty_id"
   std::string file;
   std::int64_t line = 0, column = 0;  // from 1, column in characters; 0: none
-  std::string what;                   // no full stop at its end
+  std::string what;                   // a sentence without its full stop
   std::string repair;                 // a sentence, without its full stop
 
-  /// "file:line:column: what. repair"
+  /// "file:line:column"
+  std::string place() const {
+    std::string out = file;
+    if (line > 0) out += fmt::format(":{}", line);
+    if (column > 0) out += fmt::format(":{}", column);
+    return out;
+  }
+  /// "file:line:column: what. repair"; what there is of it.
   std::string text() const {
-    std::string place = file;
-    if (line > 0) place += fmt::format(":{}", line);
-    if (column > 0) place += fmt::format(":{}", column);
-    return fmt::format("{}: {}. {}", place, what, repair);
+    const std::string at = place();
+    const char* const end = repair.empty() ? "" : what.ends_with('?') ? " " : ". ";
+    return fmt::format("{}{}{}{}{}", at, at.empty() ? "" : ": ", what, end, repair);
   }
 };
 
@@ -36,10 +43,20 @@ class ProblemSink {
   virtual void report(const DataProblem& problem) = 0;
 };
 
-/// Throws the first as a DataError.
+/// A problem that ended the reading, as an exception.
+class ProblemError : public DataError {
+ public:
+  explicit ProblemError(DataProblem problem) : DataError(problem.text()), problem_(std::move(problem)) {}
+  const DataProblem& problem() const { return problem_; }
+
+ private:
+  DataProblem problem_;
+};
+
+/// Throws the first.
 class ThrowProblems final : public ProblemSink {
  public:
-  void report(const DataProblem& problem) override { throw DataError(problem.text()); }
+  void report(const DataProblem& problem) override { throw ProblemError(problem); }
 };
 
 }  // namespace tradewind::runtime

@@ -151,27 +151,26 @@ std::size_t TableStream::place_of(const WantedColumn& wanted) const {
     for (const std::string& column : names) plain.emplace_back(untyped(column));
     near = did_you_mean(wanted.name, plain);
   }
-  const std::string suggestion = suggestion_text(near);
-  const std::string asked = fmt::format("no column \"{}\"{} Set {} to one of: {}", wanted.name,
-                                        suggestion.empty() ? "." : suggestion, wanted.key, fmt::join(names, ", "));
-  if (!options_.columns.empty()) throw ConfigError("data.columns has " + asked);
-  throw DataError(fmt::format("{}:{}: {}.{}", name(), line_, asked, header_hint()));
+  const std::string what = fmt::format("no column \"{}\"{}", wanted.name, suggestion_text(near));
+  const std::string repair = fmt::format("Set {} to one of: {}", wanted.key, fmt::join(names, ", "));
+  if (!options_.columns.empty()) throw ConfigError(fmt::format("data.columns has {}. {}", what, repair));
+  throw ProblemError({.kind = "no_column", .file = name(), .line = line_, .what = what, .repair = repair + header_hint()});
 }
 
 /// What else may be meant where a column is not in the header.
 std::string TableStream::header_hint() const {
   if (std::ranges::any_of(columns_, is_value))
     return fmt::format(
-        " Line {} looks like data, not like names: where a file has no line of names, give those of its {} field{} in order, "
+        ". Line {} looks like data, not like names: where a file has no line of names, give those of its {} field{} in order, "
         "as in "
         "data.columns = \"user item time\"",
         line_, columns_.size(), columns_.size() == 1 ? "" : "s");
   if (csv() && columns_.size() == 1)
     return columns_[0].find_first_of(" \t") != std::string::npos
-               ? " No comma, tab, semicolon or bar is in line " + std::to_string(line_) +
+               ? ". No comma, tab, semicolon or bar is in line " + std::to_string(line_) +
                      "; with blanks between the fields set data.format = \"spaces\""
-               : " Comma, tab, semicolon or bar separate fields; another separator must be replaced by one of these";
-  if (!csv()) return " Fields are what stands between blanks; for a file with commas set data.format = \"csv\"";
+               : ". Comma, tab, semicolon or bar separate fields; another separator must be replaced by one of these";
+  if (!csv()) return ". Fields are what stands between blanks; for a file with commas set data.format = \"csv\"";
   return "";
 }
 

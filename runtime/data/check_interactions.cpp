@@ -1,0 +1,212 @@
+#include "runtime/data/check_interactions.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "runtime/data/ordered_events.h"
+#include "runtime/data/time_parse.h"
+
+namespace tradewind::runtime {
+namespace {
+
+std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+/// Counts problems by kind and keeps the first of each.
+class Findings final : public ProblemSink {
+ public:
+  explicit Findings(std::size_t examples) : examples_(examples) {}
+
+  void report(const DataProblem& problem) override {
+    add(problem.kind, true, [&] { return problem; });
+  }
+  /// `describe` gives the problem; it is asked only where the problem is kept.
+  template <class Describe>
+  void warn(const char* kind, const Describe& describe) {
+    add(kind, false, describe);
+  }
+  std::vector<Finding> finish() {
+    std::ranges::stable_partition(findings_, &Finding::error);
+    return std::move(findings_);
+  }
+
+ private:
+  template <class Describe>
+  void add(const std::string& kind, bool error, const Describe& describe) {
+    auto at = std::ranges::find(findings_, kind, &Finding::kind);
+    if (at == findings_.end()) at = findings_.insert(at, {.kind = kind, .error = error, .count = 0, .examples = {}});
+    if (++at->count <= static_cast<std::int64_t>(examples_)) at->examples.push_back(describe());
+  }
+
+  std::size_t examples_;
+  std::vector<Finding> findings_;
+};
+
+std::string shown(std::string_view id) {
+  constexpr std::size_t kMost = 60;
+  return fmt::format("\"{}{}\"", id.substr(0, kMost), id.size() > kMost ? "..." : "");
+}
+
+enum class Oddity : std::uint8_t { kNone, kBlanks, kNothing };
+
+/// Of each id.
+std::vector<Oddity> odd_ids(const Vocabulary& ids) {
+  constexpr std::array<std::string_view, 9> kNothing = {"nan",  "NaN", "null",      "NULL", "None",
+                                                        "none", "N/A", "undefined", "#N/A"};
+  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+  std::vector<Oddity> out;
+  for (std::int32_t i = 0; i < ids.size(); ++i) {
+    const std::string_view id = ids.name(i);
+    out.push_back(blank(id.front()) || blank(id.back())               ? Oddity::kBlanks
+                  : std::ranges::find(kNothing, id) != kNothing.end() ? Oddity::kNothing
+                                                                      : Oddity::kNone);
+  }
+  return out;
+}
+
+/// Looks for what loads and yet may not be meant.
+class Inspector {
+ public:
+  Inspector(const InteractionsConfig& config, Findings& findings) : config_(config), findings_(findings) {}
+
+  void look_at_ids(const EventLog& log) {
+    const auto users = odd_ids(log.users), items = odd_ids(log.items);
+    for (std::size_t i = 0; i < log.item.size(); ++i) {
+      look_at_id(log, i, "user", log.users.name(log.user[i]), users[index(log.user[i])]);
+      look_at_id(log, i, "item", log.items.name(log.item[i]), items[index(log.item[i])]);
+    }
+  }
+
+  void look_at_times(const EventLog& log) {
+    const std::int64_t first = *parse_date("1990-01-01"), end = *parse_date("2101-01-01");
+    for (std::size_t i = 0; i < log.time.size(); ++i)
+      if (log.time[i] < first || log.time[i] >= end)
+        warn(log, i, "odd_time", [&] {
+          return Words{fmt::format("the time is read as {}", time_text(log.time[i])),
+                       "Numbers of one table have one unit, which the largest tells; is data.time_key the right column?"};
+        });
+  }
+
+  void look_at_repeats(const EventLog& log, const OrderedEvents& events) {
+    const bool timed = !events.time.empty();
+    std::vector<std::pair<std::int32_t, std::int64_t>> run;  // item and event, of one time or else of one item in a row
+    for (std::int64_t user = 0, event = 0; user < events.users(); ++user)
+      for (const std::int64_t end = events.offsets[index(user + 1)]; event < end;) {
+        const std::size_t begin = index(event);
+        const auto belongs = [&](std::size_t i) {
+          return timed ? events.time[i] == events.time[begin] : events.item[i] == events.item[begin];
+        };
+        run.clear();
+        for (; event < end && belongs(index(event)); ++event) run.emplace_back(events.item[index(event)], event);
+        std::ranges::sort(run);
+        for (std::size_t i = 1; i < run.size(); ++i)
+          if (run[i].first == run[i - 1].first)
+            warn_of_repeat(log, events, log.users.name(static_cast<std::int32_t>(user)), run[i].second, run[i - 1].second);
+      }
+  }
+
+  void look_at_users(const Interactions& data, const OrderedEvents& events) {
+    const std::int64_t least = config_.split == "leave_one_out" ? 3 : 2;
+    for (std::int32_t user = 0; user < data.users->size(); ++user) {
+      const auto n = static_cast<std::int64_t>(data.items_of(user).size());
+      if (n >= least) continue;
+      warn(events, index(data.offsets[index(user)]), n == 1 ? "user_with_one_event" : "user_with_two_events", [&] {
+        return Words{
+            fmt::format("user {} has {} event{}, where {} takes {}", shown(data.users->name(user)), n, n == 1 ? "" : "s",
+                        least == 3 ? "a share of training, validation and test" : "an order", least),
+            "It is trained on as it is; data.min_user_events leaves such users out"};
+      });
+    }
+  }
+
+  void look_at_parts(const Interactions& data, const OrderedEvents& events) {
+    std::vector<bool> trained(index(data.items->size()));
+    for (std::size_t i = 0; i < data.part.size(); ++i)
+      if (data.part[i] == Part::kTrain) trained[index(data.item[i])] = true;
+    for (std::size_t i = 0; i < data.part.size(); ++i)
+      if (!trained[index(data.item[i])])
+        warn(events, i, "item_never_trained", [&] {
+          return Words{fmt::format("item {} is in {}, and never in training", shown(data.items->name(data.item[i])),
+                                   data.part[i] == Part::kTest ? "the test" : "validation"),
+                       "A model cannot learn it, and metrics count it as missed; data.min_item_events leaves rare items out"};
+        });
+  }
+
+ private:
+  struct Words {
+    std::string what, repair;
+  };
+
+  void look_at_id(const EventLog& log, std::size_t event, const char* what, std::string_view id, Oddity oddity) {
+    if (oddity == Oddity::kNone) return;
+    const bool blanks = oddity == Oddity::kBlanks;
+    warn(log, event, blanks ? "blanks_around_id" : "id_of_nothing", [&] {
+      return Words{fmt::format("the id of the {} is {}", what, shown(id)),
+                   blanks ? "Ids are taken as they stand, so with and without the blank are two; remove it if they are one"
+                          : "If that says that there is none, leave the row out; all such rows count as one and the same"};
+    });
+  }
+
+  void warn_of_repeat(const EventLog& log, const OrderedEvents& events, std::string_view user, std::int64_t event,
+                      std::int64_t before) {
+    const bool timed = !events.time.empty();
+    warn(events, index(event), timed ? "duplicate_event" : "repeat_in_a_row", [&] {
+      return Words{
+          fmt::format("user {} has item {} {}, as in line {}", shown(user), shown(log.items.name(events.item[index(event)])),
+                      timed ? "at the same time" : "once more", events.line[index(before)]),
+          fmt::format("If it happened once, set data.repeats = \"{}\"", timed ? "same_time" : "in_a_row")};
+    });
+  }
+
+  /// `say` gives Words about an event of an EventLog or of OrderedEvents.
+  template <class Events, class Say>
+  void warn(const Events& events, std::size_t event, const char* kind, const Say& say) {
+    findings_.warn(kind, [&] {
+      const Part source = events.source.empty() ? Part::kTrain : events.source[event];
+      Words words = say();
+      return DataProblem{.kind = kind,
+                         .file = source == Part::kTrain        ? config_.path
+                                 : source == Part::kValidation ? config_.validation_path
+                                                               : config_.test_path,
+                         .line = events.line[event],
+                         .what = std::move(words.what),
+                         .repair = std::move(words.repair)};
+    });
+  }
+
+  const InteractionsConfig& config_;
+  Findings& findings_;
+};
+
+}  // namespace
+
+bool CheckReport::good() const { return std::ranges::none_of(findings, &Finding::error); }
+
+CheckReport check_interactions(const InteractionsConfig& config, std::uint64_t seed, std::size_t examples) {
+  Findings findings(examples);
+  Inspector inspector(config, findings);
+  CheckReport report;
+  try {
+    EventLog log = read_events(config, findings, true);
+    report.rows = log.rows;
+    inspector.look_at_ids(log);
+    inspector.look_at_times(log);
+    OrderedEvents events = order_events(log);
+    if (config.repeats == "keep") inspector.look_at_repeats(log, events);
+    const Interactions data = build_interactions(log, events, config, seed, nullptr, nullptr);
+    inspector.look_at_users(data, events);
+    inspector.look_at_parts(data, events);
+    report.events = data.events();
+    report.users = data.users->size();
+    report.items = data.items->size();
+    report.summary = data.summary;
+  } catch (const ProblemError& error) {
+    findings.report(error.problem());
+  } catch (const DataError& error) {  // of the file as a whole: it cannot be opened, its archive is broken
+    findings.report({.kind = "file", .file = {}, .what = error.what(), .repair = {}});
+  }
+  report.findings = findings.finish();
+  return report;
+}
+
+}  // namespace tradewind::runtime
