@@ -173,7 +173,11 @@ inline void for_each_catalogue(const CatalogueCheck& check) {
                                     {5, 513, 8}, {2, 1100, 65}, {97, 30, 20}, {0, 10, 4}};
   for (const auto& [N, V, C] : shapes)
     for (const bool extras : {false, true})
-      check("N" + std::to_string(N) + " V" + std::to_string(V) + " C" + std::to_string(C) + (extras ? " with all options" : ""),
+      check(std::string("N")
+                .append(std::to_string(N))
+                .append(" V")
+                .append(std::to_string(V))
+                .append(extras ? " all options" : ""),
             catalogue_problem(N, V, C, extras));
 }
 

@@ -1,0 +1,24 @@
+// Losses over given candidates: a target and negatives of a table that is not scored whole.
+#pragma once
+
+#include "kernels/candidate_loss.h"
+#include "runtime/autograd/tape.h"
+#include "runtime/core/row_losses.h"
+
+namespace tradewind::runtime {
+
+/// Where the op runs. log_q [V] float32 and identity [V] int32 may be undefined.
+struct Candidates {
+  Tensor targets;    // [N] int32
+  Tensor negatives;  // [N, n] int32, or [n] where rows share them
+  Tensor log_q, identity;
+};
+
+/// x [N, C], weight [V, C], bias [V] or null. A root of the tape: the gradient of step_state.loss_scale[task] * sum(loss) flows
+/// back from here. The table's own gradients are written at once. nll is the loss again: a candidate loss has no likelihood of
+/// the whole catalogue. Which negatives are shared is told by their shape; options' dtype and shared_negatives are not looked
+/// at.
+RowLosses candidate_loss(Tape& tape, const Variable& x, Parameter& weight, Parameter* bias, const Candidates& candidates,
+                         const kernels::CandidateLossOptions& options);
+
+}  // namespace tradewind::runtime

@@ -1,0 +1,121 @@
+// Candidate losses on the tape: what flows back through a layer, into the table that they share with it, and into a bias.
+#include "runtime/ops/candidate_loss.h"
+
+#include "kernels/base/error.h"
+#include "runtime/ops/linear.h"
+#include "tests/support/oracle.h"
+
+namespace tradewind::tests {
+namespace {
+
+using namespace runtime;  // NOLINT: the runtime is what is tested
+using kernels::CandidateLossKind;
+using kernels::CandidateLossOptions;
+
+Tensor ids_of(const Shape& shape, const std::vector<std::int32_t>& ids) {
+  Tensor out(host_allocator(), shape, DType::kInt32);
+  std::ranges::copy(ids, out.data<std::int32_t>());
+  return out;
+}
+
+/// Five rows of a linear layer, scored against a table of nine.
+struct Fixture {
+  Context context{{}, 2, 1};
+  ParameterStore store;
+  Parameter& layer = store.add("layer", {6, 6}, Init::normal(0.5F), true);
+  Parameter& table = store.add("table", {9, 6}, Init::normal(0.5F), true);
+  Parameter& bias = store.add("bias", {9}, Init::normal(0.5F), false);
+  Tensor input = context.tensor({5, 6});
+  Candidates candidates;
+  CandidateLossOptions options;
+  bool with_bias = true;
+
+  explicit Fixture(CandidateLossKind kind, bool shared) {
+    store.allocate(context);
+    std::ranges::copy(random_values(30, 3), input.data<float>());
+    context.step_state().loss_scale[0] = 0.2F;
+    options.kind = kind;
+    options.remove_hits = true;
+    candidates.targets = ids_of({5}, {0, 4, -100, 8, 4});
+    candidates.negatives = shared ? ids_of({4}, {1, 4, 8, 2}) : ids_of({5, 2}, {1, 0, 4, 8, 3, 3, 8, 2, 5, -100});
+    if (kind != CandidateLossKind::kSoftmax) return;
+    candidates.log_q = context.tensor({9});
+    std::ranges::copy(random_values(9, 4), candidates.log_q.data<float>());
+  }
+
+  RowLosses losses(Tape& tape) {
+    const Variable x = linear(tape, tape.constant(input), layer, nullptr);
+    return candidate_loss(tape, x, table, with_bias ? &bias : nullptr, candidates, options);
+  }
+  double loss(Tape& tape) {
+    double total = 0;
+    for (const float l : losses(tape).loss.span<float>()) total += l;
+    return total * 0.2;
+  }
+  void step(int times) {
+    store.begin_step();
+    for (int i = 0; i < times; ++i) {
+      Tape tape(context, true);
+      losses(tape);
+      tape.backward();
+    }
+  }
+};
+
+std::vector<float> gradient_of(const Parameter& p) {
+  const auto g = p.gradient().span<float>();
+  return {g.begin(), g.end()};
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(gradients_agree_with_differences) {
+  for (const CandidateLossKind kind :
+       {CandidateLossKind::kBce, CandidateLossKind::kGbce, CandidateLossKind::kBpr, CandidateLossKind::kSoftmax})
+    for (const bool shared : {false, true}) {
+      Fixture f(kind, shared);
+      f.step(1);
+      for (Parameter* p : {&f.layer, &f.table, &f.bias}) {
+        const std::vector<float> gradient = gradient_of(*p);
+        const auto value = p->value().span<float>();
+        for (std::size_t i = 0; i < value.size(); i += 2) {
+          const float keep = value[i];
+          const auto at = [&](float v) {
+            value[i] = v;
+            Tape tape(f.context, false);
+            return f.loss(tape);
+          };
+          const double difference = (at(keep + 1e-2F) - at(keep - 1e-2F)) / 2e-2;
+          value[i] = keep;
+          BOOST_CHECK_MESSAGE(!!(std::abs(difference - gradient[i]) <= 2e-4 + 0.01 * std::abs(difference)),
+                              p->name() << "[" << i << "]: difference " << difference << ", gradient " << gradient[i]);
+        }
+      }
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_second_micro_batch_doubles_every_gradient) {
+  for (const bool shared : {false, true}) {
+    Fixture f(CandidateLossKind::kSoftmax, shared);
+    f.step(1);
+    const std::vector<float> once = gradient_of(f.table), bias = gradient_of(f.bias), layer = gradient_of(f.layer);
+    f.step(2);
+    for (const auto& [p, before] : {std::pair{&f.table, &once}, {&f.bias, &bias}, {&f.layer, &layer}}) {
+      std::vector<double> twice(before->begin(), before->end());
+      for (double& g : twice) g *= 2;
+      check_close(p->name(), gradient_of(*p), twice, 1e-6);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit_are_named) {
+  Fixture f(CandidateLossKind::kSoftmax, false);
+  Tape tape(f.context, false);
+  f.candidates.negatives = ids_of({4, 2}, std::vector<std::int32_t>(8));
+  BOOST_CHECK_THROW(f.losses(tape), InternalError);
+  f.candidates.negatives = ids_of({5, 2}, std::vector<std::int32_t>(10));
+  f.candidates.log_q = f.context.tensor({8});
+  BOOST_CHECK_THROW(f.losses(tape), InternalError);
+}
+
+}  // namespace tradewind::tests
