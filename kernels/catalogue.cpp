@@ -5,6 +5,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/catalogue.h"
+#include "kernels/cuda/catalogue.h"
 
 namespace tradewind::kernels {
 namespace {
@@ -19,6 +20,13 @@ Catalogue checked(const char* op, Catalogue c, const Launch& launch) {
   require(c.w != nullptr && (c.N == 0 || c.x != nullptr), op, "x and w must be given");
   require(c.exclude == nullptr || c.exclude_offsets != nullptr, op, "exclude needs exclude_offsets");
   require_float32_on_cpu(op, launch, c.dtype);
+  require_device_memory(op, launch,
+                        {{"x", c.x},
+                         {"w", c.w},
+                         {"bias", c.bias},
+                         {"exclude_offsets", c.exclude_offsets},
+                         {"exclude", c.exclude},
+                         {"allow", c.allow}});
   return c;
 }
 
@@ -60,7 +68,14 @@ void catalogue_top_k(std::int32_t* ids, float* scores, const Catalogue& catalogu
   require(k >= 1 && k <= c.V, kOp, "k must be in [1, V]");
   require(c.N == 0 || ids != nullptr, kOp, "ids must be given");
   if (c.N == 0) return;
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(kOp);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda) {
+      require_device_memory(kOp, launch, {{"ids", ids}, {"scores", scores}});
+      return detail::catalogue_top_k_cuda(ids, scores, c, k, launch);
+    } else {
+      throw_no_cuda(kOp);
+    }
+  }
   require_exclusions(kOp, c);
   require_finite(kOp, cpu::catalogue_top_k(ids, scores, c, k, launch));
 }
@@ -73,7 +88,15 @@ void catalogue_rank(std::int32_t* greater, std::int32_t* equal, const Catalogue&
   if (c.N == 0 || total == 0) return;
   require(greater != nullptr && equal != nullptr && target_offsets != nullptr && targets != nullptr, kOp,
           "greater, equal, target_offsets and targets must be given");
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(kOp);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda) {
+      require_device_memory(kOp, launch,
+                            {{"greater", greater}, {"equal", equal}, {"target_offsets", target_offsets}, {"targets", targets}});
+      return detail::catalogue_rank_cuda(greater, equal, c, target_offsets, targets, total, launch);
+    } else {
+      throw_no_cuda(kOp);
+    }
+  }
   require(target_offsets[0] == 0 && target_offsets[c.N] == total, kOp, "target_offsets must run from 0 to total");
   require_exclusions(kOp, c);
   for (std::int64_t n = 0; n < c.N; ++n)

@@ -5,14 +5,16 @@
 // apart), bias [V] or null, all of `dtype`; allow [V], 0 where an item is never a candidate, null: all are; exclude: the items
 // of query n are exclude[exclude_offsets[n], exclude_offsets[n + 1]), ascending (equal ones count once); both null: none.
 //
-// A score is one float for both functions: it depends on x[n], w[v], C and the instruction set alone. Results are the same bits
-// for any number of threads. On a CPU; a launch on a GPU throws DeviceError.
+// A score is one float for both functions, whatever else is asked for with it. CPU: it depends on x[n], w[v], C and the
+// instruction set alone. CUDA: on the chunk of queries too, so a target is compared with the float that its own chunk gave it.
+// Results are the same bits for any number of threads.
 //
-// Errors: an id outside [0, V), excluded ids that descend, and a candidate's or target's score that is NaN throw DataError with
-// the query. An infinite score is a score.
+// Errors. CPU: an id outside [0, V), excluded ids that descend, and a candidate's or target's score that is NaN throw DataError
+// with the query. CUDA, where a kernel cannot throw: the query's ids are all -1 and its scores NaN; its targets have greater =
+// V and equal = 0, which no real rank has. An infinite score is a score. No metric may be made of such a row: look for it.
 //
-// 2 N V C FLOPs; scores live for a block of queries and items at a time. Workspace: a packed part of w (at most 8 MiB, or 512
-// items), 198 KiB a thread, 8 k bytes a query (a query and thread where there are few).
+// 2 N V C FLOPs; scores live for a block of queries and items at a time. CPU workspace: a packed part of w (at most 8 MiB, or
+// 512 items), 192 KiB a thread, 8 k bytes a query. CUDA: at most 256 MiB of scores, or 32 queries.
 #pragma once
 
 #include <cstdint>

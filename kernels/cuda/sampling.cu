@@ -26,6 +26,7 @@
 
 #include "kernels/cuda/device/elementwise.cuh"
 #include "kernels/cuda/device/library.cuh"
+#include "kernels/cuda/device/ordered_bits.cuh"
 #include "kernels/cuda/device/reduce.cuh"
 
 namespace tradewind::kernels::detail {
@@ -69,21 +70,11 @@ TRADEWIND_KERNEL_BOUNDS(kThreads, 4) void largest_kernel(std::int32_t* best, con
   store(best + block_index().x, bad || mine.logit == -INFINITY ? -1 : mine.id);
 }
 
-/// The logit's bits, larger logits first; both zeros are equal.
-TRADEWIND_DEVICE std::uint32_t descending(float z) {
-  const std::uint32_t bits = z == 0.0F ? 0U : float_bits(z);
-  return (bits >> 31) != 0 ? bits : bits ^ 0x7FFFFFFFU;
-}
-TRADEWIND_DEVICE float logit_of(std::uint64_t key) {
-  const auto bits = static_cast<std::uint32_t>(key);
-  return from_bits((bits >> 31) != 0 ? bits : bits ^ 0x7FFFFFFFU);
-}
-
 /// What the sort takes. A block a tile of a row: grid (tiles, rows).
 TRADEWIND_KERNEL void keys_kernel(std::uint64_t* keys, std::int32_t* ids, const float* logits, std::int64_t V) {
   const std::int64_t v = std::int64_t{block_index().x} * kThreads + linear_thread(), row = block_index().y;
   if (v >= V) return;
-  store(keys + row * V + v, static_cast<std::uint64_t>(row) << 32 | descending(load(logits + row * V + v)));
+  store(keys + row * V + v, static_cast<std::uint64_t>(row) << 32 | descending_bits(load(logits + row * V + v)));
   store(ids + row * V + v, static_cast<std::int32_t>(v));
 }
 
@@ -115,7 +106,7 @@ struct SortedRow {
   double largest, temperature;
 
   TRADEWIND_DEVICE double weight(std::int64_t i) const {
-    return exp((static_cast<double>(logit_of(load(keys + i))) - largest) / temperature);
+    return exp((static_cast<double>(float_of_descending(static_cast<std::uint32_t>(load(keys + i)))) - largest) / temperature);
   }
 };
 
@@ -174,7 +165,7 @@ TRADEWIND_KERNEL_BOUNDS(kThreads, 4) void draw_kernel(std::int32_t* next, DrawVi
   auto* sums = reinterpret_cast<double*>(shared_arena());
   auto* parts = reinterpret_cast<FindParts*>(sums + 2 * kWarps);
   const std::uint64_t* keys = a.keys + n * a.V;
-  const SortedRow row{keys, a.kept, logit_of(load(keys)), a.temperature};
+  const SortedRow row{keys, a.kept, float_of_descending(static_cast<std::uint32_t>(load(keys))), a.temperature};
   double sum = 0, positive = 0;
 #pragma unroll 1
   for (std::int64_t i = linear_thread(); i < a.kept; i += kThreads) {

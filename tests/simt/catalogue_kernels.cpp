@@ -1,0 +1,2 @@
+// catalogue.cu for the executor.
+#include "kernels/cuda/catalogue.cu"
