@@ -12,36 +12,6 @@ namespace {
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-/// Counts problems by kind and keeps the first of each.
-class Findings final : public ProblemSink {
- public:
-  explicit Findings(std::size_t examples) : examples_(examples) {}
-
-  void report(const DataProblem& problem) override {
-    add(problem.kind, true, [&] { return problem; });
-  }
-  /// `describe` gives the problem; it is asked only where the problem is kept.
-  template <class Describe>
-  void warn(const char* kind, const Describe& describe) {
-    add(kind, false, describe);
-  }
-  std::vector<Finding> finish() {
-    std::ranges::stable_partition(findings_, &Finding::error);
-    return std::move(findings_);
-  }
-
- private:
-  template <class Describe>
-  void add(const std::string& kind, bool error, const Describe& describe) {
-    auto at = std::ranges::find(findings_, kind, &Finding::kind);
-    if (at == findings_.end()) at = findings_.insert(at, {.kind = kind, .error = error, .count = 0, .examples = {}});
-    if (++at->count <= static_cast<std::int64_t>(examples_)) at->examples.push_back(describe());
-  }
-
-  std::size_t examples_;
-  std::vector<Finding> findings_;
-};
-
 std::string shown(std::string_view id) {
   constexpr std::size_t kMost = 60;
   return fmt::format("\"{}{}\"", id.substr(0, kMost), id.size() > kMost ? "..." : "");
@@ -54,12 +24,11 @@ std::vector<Oddity> odd_ids(const Vocabulary& ids) {
   constexpr std::array<std::string_view, 9> kNothing = {"nan",  "NaN", "null",      "NULL", "None",
                                                         "none", "N/A", "undefined", "#N/A"};
   const auto blank = [](char c) { return c == ' ' || c == '\t'; };
-  std::vector<Oddity> out;
+  std::vector<Oddity> out(index(ids.size()), Oddity::kNone);
   for (std::int32_t i = 0; i < ids.size(); ++i) {
     const std::string_view id = ids.name(i);
-    out.push_back(blank(id.front()) || blank(id.back())               ? Oddity::kBlanks
-                  : std::ranges::find(kNothing, id) != kNothing.end() ? Oddity::kNothing
-                                                                      : Oddity::kNone);
+    if (std::ranges::find(kNothing, id) != kNothing.end()) out[index(i)] = Oddity::kNothing;
+    if (blank(id.front()) || blank(id.back())) out[index(i)] = Oddity::kBlanks;
   }
   return out;
 }
@@ -180,13 +149,11 @@ class Inspector {
 
 }  // namespace
 
-bool CheckReport::good() const { return std::ranges::none_of(findings, &Finding::error); }
-
 CheckReport check_interactions(const InteractionsConfig& config, std::uint64_t seed, std::size_t examples) {
   Findings findings(examples);
   Inspector inspector(config, findings);
   CheckReport report;
-  try {
+  findings.report_what_ends([&] {
     EventLog log = read_events(config, findings, true);
     report.rows = log.rows;
     inspector.look_at_ids(log);
@@ -200,11 +167,7 @@ CheckReport check_interactions(const InteractionsConfig& config, std::uint64_t s
     report.users = data.users->size();
     report.items = data.items->size();
     report.summary = data.summary;
-  } catch (const ProblemError& error) {
-    findings.report(error.problem());
-  } catch (const DataError& error) {  // of the file as a whole: it cannot be opened, its archive is broken
-    findings.report({.kind = "file", .file = {}, .what = error.what(), .repair = {}});
-  }
+  });
   report.findings = findings.finish();
   return report;
 }

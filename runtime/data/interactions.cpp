@@ -67,8 +67,8 @@ std::shared_ptr<const Vocabulary> numbered(const Vocabulary& names, const std::v
 
 /// Events under the numbers of data.users and data.items, the users in order of theirs.
 void renumber(OrderedEvents& events, const EventLog& log, Interactions& data) {
-  std::vector<std::int32_t> item_of;
-  for (std::int32_t i = 0; i < log.items.size(); ++i) item_of.push_back(data.items->find(log.items.name(i)));
+  std::vector<std::int32_t> item_of(index(log.items.size()));
+  for (std::int32_t i = 0; i < log.items.size(); ++i) item_of[index(i)] = data.items->find(log.items.name(i));
   data.offsets.assign(index(data.users->size()) + 1, 0);
   std::vector<std::int64_t> user_of_log(index(data.users->size()), -1);
   for (std::int32_t u = 0; u < log.users.size(); ++u)
@@ -174,8 +174,8 @@ Interactions build_interactions(const EventLog& log, OrderedEvents& events, cons
   const std::int32_t items = log.items.size();
   say(drop_repeats(events, config.repeats, items), "left out as repeats (data.repeats)");
   if (existing_items != nullptr) {
-    std::vector<bool> known;
-    for (std::int32_t i = 0; i < items; ++i) known.push_back(existing_items->find(log.items.name(i)) >= 0);
+    std::vector<bool> known(index(items));
+    for (std::int32_t i = 0; i < items; ++i) known[index(i)] = existing_items->find(log.items.name(i)) >= 0;
     say(events.keep([&](std::int64_t, std::int64_t event) { return known[index(events.item[index(event)])]; }),
         "left out, as the model does not know their items");
   }

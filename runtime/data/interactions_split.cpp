@@ -53,8 +53,8 @@ std::string leave_one_out(Interactions& data) {
 }
 
 std::string by_ratio(Interactions& data, const InteractionsConfig& config, std::uint64_t seed) {
-  std::vector<std::uint64_t> item_hash;
-  for (std::int32_t i = 0; i < data.items->size(); ++i) item_hash.push_back(hash_of(data.items->name(i)));
+  std::vector<std::uint64_t> item_hash(index(data.items->size()));
+  for (std::int32_t i = 0; i < data.items->size(); ++i) item_hash[index(i)] = hash_of(data.items->name(i));
   // An event is known by its user, its item, and which of the user's events with it it is.
   std::vector<std::int64_t> occurrences(item_hash.size());
   std::vector<std::uint64_t> key;

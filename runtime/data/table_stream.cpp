@@ -147,8 +147,8 @@ std::size_t TableStream::place_of(const WantedColumn& wanted) const {
   std::ranges::copy_if(columns_, std::back_inserter(names), [](const std::string& column) { return !column.empty(); });
   std::string near = did_you_mean(wanted.name, names);
   if (near.empty()) {
-    std::vector<std::string> plain;
-    for (const std::string& column : names) plain.emplace_back(untyped(column));
+    std::vector<std::string> plain(names.size());
+    std::ranges::transform(names, plain.begin(), [](const std::string& column) { return std::string(untyped(column)); });
     near = did_you_mean(wanted.name, plain);
   }
   const std::string what = fmt::format("no column \"{}\"{}", wanted.name, suggestion_text(near));

@@ -130,7 +130,7 @@ bool read_directive(Scanner& scan, char directive, Fields& fields) {
     case 'm': return scan.digits(1, 2, fields.month);
     case 'd': return scan.digits(1, 2, fields.day);
     case 'j': return scan.digits(1, 3, fields.day_of_year) && fields.day_of_year > 0;
-    case 'H': return scan.digits(1, 2, fields.hour);
+    case 'H':
     case 'I': return scan.digits(1, 2, fields.hour);
     case 'M': return scan.digits(1, 2, fields.minute);
     case 'S': return scan.digits(1, 2, fields.second);
