@@ -15,6 +15,7 @@
 #include "kernels/base/device_runtime.h"
 #include "kernels/base/isa.h"
 #include "launcher/output.h"
+#include "launcher/run_data.h"
 #include "launcher/session.h"
 #include "runtime/comm/mpi.h"
 #include "runtime/config/config.h"
@@ -91,11 +92,9 @@ class Checklist {
 
 struct Plan {
   RunConfig config;
-  std::optional<runtime::TextCorpus> corpus;
+  std::optional<RunData> data;
   std::unique_ptr<runtime::Task> task;
 
-  /// The tokenizer's vocabulary, or what the config says.
-  std::int64_t vocabulary() const { return corpus ? corpus->tokenizer->vocabulary_size() : 0; }
   double parameters() const { return static_cast<double>(task->parameters().parameter_count()); }
   int ranks = 1;
   std::int64_t share() const { return (config.train.batch + ranks - 1) / ranks; }  // of a step's samples, on the busiest rank
@@ -162,16 +161,13 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
   auto& c = plan.config;
   list.run("data", [&] {
     const auto origin = open_origin(c);
-    const auto tokenizer = origin ? tokenizer_of(*origin) : nullptr;
-    plan.corpus =
-        runtime::load_text_corpus(c.data, c.model->context(), static_cast<std::uint64_t>(c.run.seed), tokenizer.get());
-    return std::to_string(plan.corpus->train->tokens()) + " training tokens, " +
-           std::to_string(plan.corpus->validation ? plan.corpus->validation->tokens() : 0) + " validation tokens, vocabulary " +
-           std::to_string(plan.vocabulary());
+    plan.data = load_run_data(c, origin ? &*origin : nullptr);
+    return plan.data->found;
   });
   const bool built = list.run("parameters", [&] {
-    if (!plan.corpus && c.data.tokenizer != "byte") throw DataError("the vocabulary is not known without the data");
-    plan.task = c.model->build({.vocabulary = plan.corpus ? plan.vocabulary() : 257});
+    const bool bytes = c.model->data_kind() == models::DataKind::kText && c.data.tokenizer == "byte";
+    if (!plan.data && !bytes) throw DataError("the vocabulary is not known without the data");
+    plan.task = c.model->build(plan.data ? plan.data->inputs : models::ModelInputs{.vocabulary = 257});
     return number(plan.parameters()) + " (" + mebibytes(plan.parameters() * 4) + " in float32)";
   });
   if (built) {

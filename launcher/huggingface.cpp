@@ -168,7 +168,8 @@ ImportedModel import_huggingface(const fs::path& directory, const fs::path& to, 
   run.write_environment(runtime::describe_environment(*context));
   runtime::CheckpointContents contents;
   for (const auto& p : store.parameters()) contents.tensors.push_back({p->name(), p->value(), p->shape()});
-  contents.state = {{"run", run_state(config, *tokenizer, 0)}, {"imported_from", fs::absolute(directory).string()}};
+  contents.state = {{"run", run_state(config, {{"tokenizer", tokenizer->to_json()}}, 0)},
+                    {"imported_from", fs::absolute(directory).string()}};
   runtime::CheckpointWriter writer(run.checkpoint_folder(), 1);
   writer.save(contents);
   writer.wait();

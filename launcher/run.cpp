@@ -22,8 +22,11 @@ const std::vector<Verb>& verbs() {
   static const std::vector<Verb> kAll = {
       {"prepare", "tokenise a text once, for training on texts larger than memory", run_prepare},
       {"train", "train a model from a config file, or go on with a run", run_train},
-      {"evaluate", "loss, perplexity and bits per byte of a run's validation part", run_evaluate},
+      {"evaluate", "how good a run's model is on data held out", run_evaluate},
       {"generate", "text from a trained model", run_generate},
+      {"recommend", "the best items for users, from a trained recommender", run_recommend},
+      {"predict", "a recommender's scores of pairs of a user and an item", run_predict},
+      {"similar", "the items most like an item", run_similar},
       {"export", "a trained model as an HDF5 file or a Hugging Face directory", run_export},
       {"import", "a model from a Hugging Face directory, as a run", run_import},
       {"verify", "whether a run's checkpoints are as they were written", run_verify},
@@ -40,7 +43,7 @@ const std::vector<Verb>& verbs() {
 }
 
 std::string program_help() {
-  std::string out = R"(Tradewind trains e-commerce language models from one binary.
+  std::string out = R"(Tradewind trains e-commerce language models and recommenders from one binary.
 
 usage: tradewind VERB ...
 

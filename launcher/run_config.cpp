@@ -42,7 +42,10 @@ void RunConfig::describe(runtime::Fields& f) {
           "which has nothing else.",
           {"auto", "float32", "bfloat16"});
   f.section("run", run, "The run as a whole.");
-  f.section("data", data, "What it learns from.");
+  if (model->data_kind() == models::DataKind::kText)
+    f.section("data", data, "What it learns from.");
+  else
+    f.section("data", interactions, "What it learns from: users' events with items.");
   ModelSection section{.name = model_name, .model = *model};
   f.section("model", section, "What is trained.");
   f.section("train", train, "The loop.");
@@ -61,9 +64,10 @@ runtime::TrainerConfig RunConfig::trainer_config() const {
           .evaluate = evaluate,
           .checkpoint = checkpoint,
           .seed = static_cast<std::uint64_t>(run.seed),
-          .shuffle = data.shuffle,
+          .shuffle = model->data_kind() == models::DataKind::kText ? data.shuffle : interactions.shuffle,
           .peak_flops = 0,
-          .extra = {}};
+          .extra = {},
+          .tensors = {}};
 }
 
 std::string RunConfig::text() {

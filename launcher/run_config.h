@@ -7,6 +7,7 @@
 #include "launcher/ranks.h"
 #include "models/registry.h"
 #include "runtime/config/config.h"
+#include "runtime/data/interactions.h"
 #include "runtime/data/text_dataset.h"
 #include "runtime/train/trainer.h"
 
@@ -29,7 +30,8 @@ struct RuntimeSection {
 struct RunConfig {
   std::string device = "auto", precision = "auto";
   RunSection run;
-  runtime::DataConfig data;
+  runtime::DataConfig data;                  // [data] of a model that reads text
+  runtime::InteractionsConfig interactions;  // [data] of one that reads users' events
   std::string model_name = "gpt";
   std::unique_ptr<models::ModelConfig> model;
   runtime::TrainConfig train;

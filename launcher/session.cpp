@@ -6,6 +6,7 @@
 
 #include "kernels/base/device_runtime.h"
 #include "launcher/output.h"
+#include "launcher/run_data.h"
 #include "runtime/core/terminal.h"
 #include "runtime/train/run_record.h"
 
@@ -75,6 +76,12 @@ models::LanguageModel& LoadedRun::language_model() const {
   return *model;
 }
 
+models::Recommender& LoadedRun::recommender() const {
+  auto* model = dynamic_cast<models::Recommender*>(task.get());
+  if (model == nullptr) throw ConfigError("model.name = \"" + config.model_name + "\" recommends nothing");
+  return *model;
+}
+
 Checkpoint select_checkpoint(const fs::path& run, const std::string& which) {
   runtime::require_run(run);
   const auto newest = [&] {
@@ -97,14 +104,21 @@ Checkpoint select_checkpoint(const fs::path& run, const std::string& which) {
   return Checkpoint::open(step_directory(run, step));
 }
 
+std::string best_or_last(const fs::path& run) {
+  return select_checkpoint(run, "last").state().value("best_step", std::int64_t{0}) > 0 ? "best" : "last";
+}
+
 LoadedRun load_run(const fs::path& run, const std::string& which, const std::vector<std::string>& overrides,
                    const models::Registry& registry, LoadFor purpose) {
   LoadedRun out;
   out.checkpoint = std::make_unique<Checkpoint>(select_checkpoint(run, which));
   out.config = read_run_config(run / "config.toml", overrides, registry);
   out.context = purpose == LoadFor::kReading ? make_host_context(out.config) : context_for(out.config, overrides);
-  out.tokenizer = tokenizer_of(*out.checkpoint);
-  out.task = out.config.model->build({.vocabulary = out.tokenizer->vocabulary_size()});
+  if (out.config.model->data_kind() == models::DataKind::kText)
+    out.tokenizer = tokenizer_of(*out.checkpoint);
+  else
+    out.items = item_vocabulary_of(*out.checkpoint);
+  out.task = out.config.model->build({.vocabulary = out.tokenizer ? out.tokenizer->vocabulary_size() : out.items->size()});
   out.task->parameters().allocate(*out.context);
   runtime::load_parameters(*out.context, out.task->parameters(), *out.checkpoint);
   return out;
@@ -126,11 +140,12 @@ std::optional<Checkpoint> open_origin(const RunConfig& config) {
   }
 }
 
-nlohmann::json run_state(RunConfig& config, const runtime::Tokenizer& tokenizer, std::uint64_t data_checksum) {
-  return {{"config", config.text()},
-          {"model", config.model_name},
-          {"tokenizer", tokenizer.to_json()},
-          {"data_checksum", data_checksum}};
+nlohmann::json run_state(RunConfig& config, const nlohmann::json& data, std::uint64_t data_checksum) {
+  nlohmann::json out = data;
+  out["config"] = config.text();
+  out["model"] = config.model_name;
+  out["data_checksum"] = data_checksum;
+  return out;
 }
 
 }  // namespace tradewind::launcher

@@ -9,6 +9,7 @@
 
 #include "launcher/run_config.h"
 #include "models/language/language_model.h"
+#include "models/recommend/recommender.h"
 #include "runtime/checkpoint/checkpoint.h"
 
 namespace tradewind::launcher {
@@ -17,11 +18,14 @@ struct LoadedRun {
   RunConfig config;
   std::unique_ptr<runtime::Context> context;
   std::unique_ptr<runtime::Checkpoint> checkpoint;
-  std::unique_ptr<runtime::Tokenizer> tokenizer;
-  std::unique_ptr<runtime::Task> task;  // with the checkpoint's parameters
+  std::unique_ptr<runtime::Tokenizer> tokenizer;     // null where the model reads no text
+  std::shared_ptr<const runtime::Vocabulary> items;  // null where it is no recommender
+  std::unique_ptr<runtime::Task> task;               // with the checkpoint's parameters
 
   /// Throws ConfigError where the model generates no text.
   models::LanguageModel& language_model() const;
+  /// Throws ConfigError where the model recommends nothing.
+  models::Recommender& recommender() const;
 };
 
 /// A run that was trained on a GPU is read, and where there is none computed, on the CPU; the latter is said on stderr.
@@ -35,6 +39,9 @@ LoadedRun load_run(const std::filesystem::path& run, const std::string& which, c
 /// The checkpoint alone.
 runtime::Checkpoint select_checkpoint(const std::filesystem::path& run, const std::string& which);
 
+/// What --checkpoint is where it is not given for a recommender: the best, or the last of a run that was never evaluated.
+std::string best_or_last(const std::filesystem::path& run);
+
 /// The tokenizer that a checkpoint holds. Throws CheckpointError where it holds none.
 std::unique_ptr<runtime::Tokenizer> tokenizer_of(const runtime::Checkpoint& checkpoint);
 
@@ -42,6 +49,7 @@ std::unique_ptr<runtime::Tokenizer> tokenizer_of(const runtime::Checkpoint& chec
 std::optional<runtime::Checkpoint> open_origin(const RunConfig& config);
 
 /// What the trainer stores in every checkpoint besides its own state, under "run".
-nlohmann::json run_state(RunConfig& config, const runtime::Tokenizer& tokenizer, std::uint64_t data_checksum);
+/// `data`: RunData::state.
+nlohmann::json run_state(RunConfig& config, const nlohmann::json& data, std::uint64_t data_checksum);
 
 }  // namespace tradewind::launcher

@@ -1,6 +1,7 @@
 #include "models/registry.h"
 
 #include "models/language/gpt.h"
+#include "models/recommend/sasrec.h"
 #include "runtime/config/config.h"
 
 namespace tradewind::models {
@@ -37,6 +38,8 @@ Registry builtin_registry() {
   Registry registry;
   registry.add({"gpt", "Causal language model (GPT-2's layout, or with rotary positions, RMS norm, gated feed-forward).",
                 [] { return std::make_unique<GptConfig>(); }, "gpt2", gpt_from_huggingface});
+  registry.add({"sasrec", "Next item of a user's history (self-attentive sequential recommendation).",
+                [] { return std::make_unique<SasRecConfig>(); }});
   return registry;
 }
 

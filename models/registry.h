@@ -14,7 +14,19 @@ namespace tradewind::models {
 
 /// What the data decides about a model.
 struct ModelInputs {
-  std::int64_t vocabulary = 0;
+  std::int64_t vocabulary = 0;  // tokens, or items of the catalogue
+};
+
+/// What a model learns from; decides what the config's [data] section is.
+enum class DataKind : std::uint8_t {
+  kText,          // runtime::DataConfig; tokens
+  kInteractions,  // runtime::InteractionsConfig; users' events with items
+};
+
+/// What a model's loss wants beside the targets.
+struct NegativeSampling {
+  std::int64_t count = 0;  // for each position, or of the set
+  bool shared = false;     // one set for all rows of a micro-batch
 };
 
 /// The [model] section of one kind of model. `name` itself is read by the launcher.
@@ -24,7 +36,9 @@ class ModelConfig {
   virtual void describe(runtime::Fields& f) = 0;
   /// Throws ConfigError where values do not fit together (channels not a multiple of heads, ...).
   virtual void check() const = 0;
-  /// Length of the blocks that it is trained on.
+  virtual DataKind data_kind() const { return DataKind::kText; }
+  virtual NegativeSampling negatives() const { return {}; }
+  /// Length of the blocks that it is trained on; of interactions, the most events of a history that it reads.
   virtual std::int64_t context() const = 0;
   /// The task with its parameters registered, not yet allocated.
   virtual std::unique_ptr<runtime::Task> build(const ModelInputs& inputs) const = 0;

@@ -7,17 +7,21 @@
 #include "launcher/huggingface.h"
 #include "launcher/output.h"
 #include "launcher/waiting.h"
+#include "runtime/checkpoint/files.h"
 #include "runtime/checkpoint/hdf5_export.h"
 #include "runtime/core/environment.h"
 #include "runtime/core/terminal.h"
+#include "runtime/core/transfer.h"
+#include "runtime/data/csv.h"
+#include "runtime/text/utf8.h"
 
 namespace tradewind::launcher {
 namespace {
 
 const char* const kHelp = R"(A trained model as one HDF5 file that h5py and h5dump read, or as a Hugging
-Face directory.
+Face directory; a recommender's item vectors for a vector index.
 
-usage: tradewind export RUN --to PATH [--format hdf5|huggingface]
+usage: tradewind export RUN --to PATH [--format hdf5|huggingface|vectors]
                             [--checkpoint last|best|STEP] [--overwrite]
                             [--json]
 
@@ -25,7 +29,9 @@ usage: tradewind export RUN --to PATH [--format hdf5|huggingface]
   --to PATH        where to: a file as in model.h5, or a directory
   --format F       hdf5 (default); huggingface: config.json, model.safetensors
                    and the tokenizer, as AutoModelForCausalLM reads them. GPT
-                   in GPT-2's layout: learned positions, layer norm
+                   in GPT-2's layout: learned positions, layer norm.
+                   vectors: item_vectors.npy, float32 [items, channels], and
+                   items.csv, the item of each row
   --overwrite      replace PATH where it exists
   --checkpoint C   last (default), best, or the step of one
   --json           print one JSON object: what was written
@@ -34,6 +40,7 @@ examples:
   tradewind export runs/gpt-shakespeare --to model.h5
   tradewind export runs/shop --checkpoint best --to shop.h5 --overwrite
   tradewind export runs/shop --format huggingface --to shop-gpt
+  tradewind export runs/sasrec-shop --format vectors --to vectors
 )";
 
 struct ExportOptions {
@@ -44,6 +51,18 @@ struct ExportOptions {
   bool overwrite = false, json = false;
 };
 
+/// The item of each row of the table. Throws CheckpointError for a name that HDF5 cannot hold as text.
+nlohmann::json item_names(const runtime::Vocabulary& items) {
+  auto out = nlohmann::json::array();
+  for (std::int32_t i = 0; i < items.size(); ++i) {
+    const std::string name(items.name(i));
+    if (runtime::find_invalid_utf8(name) != std::string::npos)
+      throw CheckpointError(fmt::format("exporting: item {} has a name that is not UTF-8; use --format vectors", i));
+    out.push_back(name);
+  }
+  return out;
+}
+
 std::size_t export_as_hdf5(LoadedRun& run, const ExportOptions& options) {
   std::vector<runtime::ExportTensor> tensors;
   for (const auto& p : run.task->parameters().parameters()) tensors.push_back({.name = p->name(), .data = p->value()});
@@ -53,22 +72,53 @@ std::size_t export_as_hdf5(LoadedRun& run, const ExportOptions& options) {
     metrics["best_validation_loss"] = state.value("best_loss", 0.0);
     metrics["best_step"] = state.at("best_step");
   }
-  runtime::export_hdf5(options.to, tensors,
-                       {{"model", run.config.model_name},
-                        {"config", run.config.text()},
-                        {"tokenizer", run.tokenizer->to_json().dump()},
-                        {"metrics", metrics.dump()},
-                        {"step", run.checkpoint->step()},
-                        {"tradewind_version", runtime::version()}},
-                       options.overwrite);
+  nlohmann::json attributes = {{"model", run.config.model_name},
+                               {"config", run.config.text()},
+                               {"metrics", metrics.dump()},
+                               {"step", run.checkpoint->step()},
+                               {"tradewind_version", runtime::version()}};
+  if (run.tokenizer != nullptr) attributes["tokenizer"] = run.tokenizer->to_json().dump();
+  if (run.items != nullptr) attributes["items"] = item_names(*run.items).dump();
+  runtime::export_hdf5(options.to, tensors, attributes, options.overwrite);
   return tensors.size();
+}
+
+/// NumPy's format 1.0: magic, version, the length of the header, a Python dictionary padded with blanks, the rows.
+std::string npy_of(const runtime::Tensor& matrix) {
+  std::string header =
+      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", matrix.size(0), matrix.size(1));
+  header.append(64 - (10 + header.size() + 1) % 64, ' ');
+  header += '\n';
+  std::string out("\x93NUMPY\x01\x00", 8);
+  out += static_cast<char>(header.size() & 0xFF);
+  out += static_cast<char>(header.size() >> 8);
+  out += header;
+  out.append(reinterpret_cast<const char*>(matrix.raw()), matrix.bytes());
+  return out;
+}
+
+std::size_t export_vectors(LoadedRun& run, const ExportOptions& options) {
+  const runtime::Tensor vectors = on_host(run.recommender().item_vectors(*run.context));
+  if (std::filesystem::exists(options.to) && !options.overwrite)
+    throw CheckpointError(options.to.string() + " exists; choose another name, or replace it with --overwrite");
+  std::string names = "item\n";
+  for (std::int32_t i = 0; i < run.items->size(); ++i) names += runtime::csv_field(run.items->name(i)) + "\n";
+  runtime::make_directories_durably(options.to);
+  runtime::write_file_durably(options.to / "item_vectors.npy", npy_of(vectors));
+  runtime::write_file_durably(options.to / "items.csv", names);
+  return 1;
+}
+
+std::size_t export_to(LoadedRun& run, const ExportOptions& options) {
+  if (options.format == "hdf5") return export_as_hdf5(run, options);
+  if (options.format == "vectors") return export_vectors(run, options);
+  return export_huggingface(run, options.to, options.overwrite);
 }
 
 int export_run(const ExportOptions& options, const models::Registry& registry) {
   auto waiting = std::make_unique<Waiting>("exporting");
   LoadedRun run = load_run(options.run, options.checkpoint, {}, registry, LoadFor::kReading);
-  const std::size_t tensors =
-      options.format == "hdf5" ? export_as_hdf5(run, options) : export_huggingface(run, options.to, options.overwrite);
+  const std::size_t tensors = export_to(run, options);
   waiting.reset();
   if (options.json) {
     const nlohmann::ordered_json out = {{"path", options.to.string()},
@@ -97,8 +147,8 @@ int run_export(const Arguments& arguments, const models::Registry& registry) {
   line.flag("--json", options.json);
   line.parse(arguments, 1);
   if (to.empty()) line.complain("--to is missing: where shall the model go, as in --to model.h5");
-  if (options.format != "hdf5" && options.format != "huggingface")
-    line.complain("--format " + options.format + ": give hdf5 or huggingface");
+  if (options.format != "hdf5" && options.format != "huggingface" && options.format != "vectors")
+    line.complain("--format " + options.format + ": give hdf5, huggingface or vectors");
   options.run = run;
   options.to = to;
   return export_run(options, registry);

@@ -93,11 +93,11 @@ int generate(const GenerateOptions& options, const models::Registry& registry) {
   check(options);
   auto waiting = std::make_unique<Waiting>("loading the checkpoint");
   const LoadedRun run = load_run(options.run, options.checkpoint, {}, registry);
+  auto& model = run.language_model();
   if (options.json) {
     waiting->now("generating");
     return print_json(options, run);
   }
-  auto& model = run.language_model();
   run.context->step_state().seed = options.seed;
   if (options.stream || !options.prompts.empty())
     waiting.reset();

@@ -54,7 +54,7 @@ ordered_json inspect_checkpoint(const fs::path& path) {
   for (const std::string& name : checkpoint.names()) {
     const auto shape = checkpoint.shape(name);
     const auto dtype = checkpoint.dtype(name);
-    if (!name.starts_with("optimizer.")) parameters += shape.elements();
+    if (!name.starts_with("optimizer.") && !name.starts_with("vocabulary.")) parameters += shape.elements();
     tensors.push_back({{"name", name},
                        {"dtype", kernels::name_of(dtype)},
                        {"shape", shape.sizes()},

@@ -75,6 +75,7 @@ std::vector<ReportCheckpoint> list_checkpoints(const fs::path& run) {
 void draw_samples(const ReportOptions& options, const models::Registry& registry, ReportRun& run) {
   try {
     const LoadedRun loaded = load_run(run.record.path, "last", {}, registry);
+    if (loaded.tokenizer == nullptr) return;  // no model of texts
     run.samples_of = "step " + std::to_string(loaded.checkpoint->step());
     run.samples = sample_texts(loaded, options.prompt, options.samples, options.seed, {.tokens = options.tokens});
   } catch (const Error& e) {

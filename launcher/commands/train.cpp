@@ -10,6 +10,7 @@
 #include "launcher/commands/commands.h"
 #include "launcher/dry_run.h"
 #include "launcher/ranks.h"
+#include "launcher/run_data.h"
 #include "launcher/session.h"
 #include "runtime/comm/mpi.h"
 #include "runtime/core/environment.h"
@@ -165,8 +166,7 @@ class Observer final : public runtime::TrainObserver {
   void on_evaluation(std::int64_t step, const runtime::Evaluation& e, bool best) override {
     if (metrics_) metrics_->write(step, e);
     if (events_) events_->write(step, e);
-    log_.info(text("step %lld: validation loss %.4f, perplexity %.3f, bits per byte %.4f%s", static_cast<long long>(step),
-                   e.loss, e.perplexity, e.bits_per_byte, best ? " (best)" : ""));
+    log_.info("step " + std::to_string(step) + ": validation " + e.text() + (best ? " (best)" : ""));
   }
   void on_checkpoint(std::int64_t step) override {
     if (directory_ != nullptr) directory_->write_status(RunState::kRunning, step, 0, seconds_);
@@ -189,26 +189,27 @@ class Observer final : public runtime::TrainObserver {
 };
 
 /// The data must be what the run began with: its tokens are the meaning of the model's rows.
-void check_data(const runtime::Checkpoint& checkpoint, const runtime::TextCorpus& corpus, const RunConfig& config) {
+void check_data(const runtime::Checkpoint& checkpoint, const RunData& data) {
   const auto run = checkpoint.state().value("run", nlohmann::json::object());
-  if (run.value("data_checksum", std::uint64_t{0}) == corpus.train->checksum()) return;
-  throw DataError("resuming: " + config.data.path +
-                  " is not the text that this run began with; restore it, or start anew with --fresh");
+  if (run.value("data_checksum", std::uint64_t{0}) == data.checksum) return;
+  throw DataError("resuming: " + data.source + " is not what this run began with; restore it, or start anew with --fresh");
 }
 
-void log_summary(runtime::Log& log, RunConfig& config, const runtime::Context& context, const runtime::TextCorpus& corpus,
+void log_summary(runtime::Log& log, RunConfig& config, const runtime::Context& context, const RunData& data,
                  runtime::Task& task) {
   const auto parameters = static_cast<double>(task.parameters().parameter_count());
-  log.info(corpus.summary);
+  log.info(data.summary);
   log.info(text("model %s: %.2f M parameters (%.1f MiB), %.2f GFLOP a step", config.model_name.c_str(), parameters / 1e6,
                 parameters * 4 / (1 << 20),
                 3 * task.cost().forward_flops_per_sample * static_cast<double>(config.train.batch) / 1e9));
-  log.info(text("%lld steps of %lld blocks of %lld tokens, %d threads, kernels for %s",
-                static_cast<long long>(config.train.steps), static_cast<long long>(config.train.batch),
-                static_cast<long long>(config.model->context()), context.threads(), kernels::active_isa().c_str()));
+  log.info(text("%lld steps of %lld %s, %d threads, kernels for %s", static_cast<long long>(config.train.steps),
+                static_cast<long long>(config.train.batch), data.sample.c_str(), context.threads(),
+                kernels::active_isa().c_str()));
 }
 
-int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const Place& place, double seconds, double peak_bytes) {
+/// `next`: a command to try.
+int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const Place& place, const std::string& next, double seconds,
+           double peak_bytes) {
   const auto step = static_cast<long long>(outcome.step);
   if (outcome.reason == Reason::kStopped) {
     if (place.owned) place.owned->write_status(RunState::kStopped, outcome.step, static_cast<int>(ExitCode::kRequeue), seconds);
@@ -221,10 +222,9 @@ int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const Place&
   log.info(text("done: %lld steps in %.0f s, training loss %.4f, peak memory of tensors %.0f MiB", step, seconds,
                 outcome.last_loss, peak_bytes / (1 << 20)));
   if (outcome.last_evaluation)
-    log.info(text("validation loss %.4f (best %.4f at step %lld), perplexity %.3f, bits per byte %.4f",
-                  outcome.last_evaluation->loss, outcome.best_loss, static_cast<long long>(outcome.best_step),
-                  outcome.last_evaluation->perplexity, outcome.last_evaluation->bits_per_byte));
-  log.info("the run is in " + place.path.string() + "; try: tradewind generate " + place.path.string() + " --prompt \"...\"");
+    log.info(fmt::format("validation {}; best {} {:.4f} at step {}", outcome.last_evaluation->text(),
+                         outcome.last_evaluation->best_by, outcome.best_value, outcome.best_step));
+  log.info("the run is in " + place.path.string() + "; try: tradewind " + next);
   return 0;
 }
 
@@ -234,17 +234,13 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   progress.phase("reading data");
   const std::optional<runtime::Checkpoint> checkpoint = newest_checkpoint(place, log, ranks);
   const std::optional<runtime::Checkpoint> origin = checkpoint ? std::nullopt : open_origin(config);
-  const std::unique_ptr<runtime::Tokenizer> tokenizer = checkpoint ? tokenizer_of(*checkpoint)
-                                                        : origin   ? tokenizer_of(*origin)
-                                                                   : nullptr;
-  const auto seed = static_cast<std::uint64_t>(config.run.seed);
-  const auto corpus = runtime::load_text_corpus(config.data, config.model->context(), seed, tokenizer.get());
-  if (checkpoint) check_data(*checkpoint, corpus, config);
-  ranks.require_same("data (checksum of " + config.data.path + ")", std::to_string(corpus.train->checksum()));
+  const RunData data = load_run_data(config, checkpoint ? &*checkpoint : origin ? &*origin : nullptr);
+  if (checkpoint) check_data(*checkpoint, data);
+  ranks.require_same("data (checksum of " + data.source + ")", std::to_string(data.checksum));
 
-  const auto task = config.model->build({.vocabulary = corpus.tokenizer->vocabulary_size()});
+  const auto task = config.model->build(data.inputs);
   task->parameters().allocate(context);
-  log_summary(log, config, context, corpus, *task);
+  log_summary(log, config, context, data, *task);
   if (origin) {
     runtime::load_parameters(context, task->parameters(), *origin);
     log.info("beginning with the parameters of " + config.run.from + ", step " + std::to_string(origin->step()));
@@ -260,9 +256,10 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
     log.info(text("matrix products reach %.0f GFLOP/s on %d threads of this machine; MFU is the share of that", peak / 1e9,
                   context.threads()));
   trainer_config.peak_flops = peak * ranks.size();
-  trainer_config.extra = run_state(config, *corpus.tokenizer, corpus.train->checksum());
+  trainer_config.extra = run_state(config, data.state, data.checksum);
+  trainer_config.tensors = data.tensors;
   Observer observer(log, progress, place.owned.get(), signals, ranks);
-  runtime::Trainer trainer(context, ranks.communicator(), *task, *corpus.train, corpus.validation.get(), trainer_config,
+  runtime::Trainer trainer(context, ranks.communicator(), *task, *data.train, data.validation.get(), trainer_config,
                            place.folder(), observer);
   if (checkpoint) {
     trainer.restore(*checkpoint);
@@ -272,7 +269,10 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   observer.begin(trainer.step(), config.run.tensorboard);
   const auto outcome = trainer.run();
   progress.finish();
-  return report(log, outcome, place, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()));
+  const std::string next = config.model->data_kind() == models::DataKind::kText
+                               ? "generate " + place.path.string() + " --prompt \"...\""
+                               : "recommend " + place.path.string() + " --users USERS.csv";
+  return report(log, outcome, place, next, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()));
 }
 
 /// From here on a failure of any rank is known to all.

@@ -7,6 +7,7 @@
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/output.h"
+#include "launcher/run_data.h"
 #include "launcher/session.h"
 #include "launcher/waiting.h"
 #include "runtime/checkpoint/verify.h"
@@ -90,8 +91,7 @@ void check_model(const RunConfig& config, const CheckpointReport& newest, RunRep
   const std::string where = newest.directory.filename().string() + ": ";
   try {
     const auto checkpoint = runtime::Checkpoint::open(newest.directory, runtime::Check::kLayout);
-    const auto tokenizer = runtime::Tokenizer::from_json(checkpoint.state().at("run").at("tokenizer"));
-    const auto task = config.model->build({.vocabulary = tokenizer->vocabulary_size()});
+    const auto task = config.model->build(inputs_of(config, checkpoint));
     for (const auto& p : task->parameters().parameters())
       if (!checkpoint.contains(p->name()))
         report.problems.push_back(where + "there is no tensor \"" + p->name() + "\", which the config's model has");

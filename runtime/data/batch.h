@@ -25,7 +25,7 @@ struct Batch {
   std::map<std::string, Tensor> fields;
   std::map<std::string, Tensor> host_fields;  // of a batch on a device: what it was made of
   std::int64_t samples = 0;                   // data-set samples in it
-  std::int64_t tokens = 0;                    // rows that are computed on
+  std::int64_t tokens = 0;                    // of text; 0 where speed is told in samples
   std::int64_t valid = 0;                     // targets that count in the loss
   std::int64_t max_length = 0;                // longest sequence
   std::int64_t bytes_of_text = 0;             // UTF-8 bytes that the valid targets stand for (bits per byte)

@@ -144,4 +144,15 @@ void CsvHeader::parse(std::string_view record, std::int64_t line, std::vector<st
                                 csv_field_count_repair(separator_)));
 }
 
+std::string csv_field(std::string_view text) {
+  const bool blank = !text.empty() && (text.front() == ' ' || text.back() == ' ');
+  if (!blank && text.find_first_of(",;|\t\"\r\n") == std::string_view::npos) return std::string(text);
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  return out + '"';
+}
+
 }  // namespace tradewind::runtime

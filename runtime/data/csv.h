@@ -60,4 +60,8 @@ class CsvHeader {
   std::vector<std::string> columns_;
 };
 
+/// A field as it is written into a CSV: in quotes, doubled inside, where it holds a comma, a quote or a line break, or begins
+/// or ends with a blank.
+std::string csv_field(std::string_view text);
+
 }  // namespace tradewind::runtime

@@ -1,5 +1,7 @@
 #include "runtime/train/evaluator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -8,32 +10,54 @@
 
 namespace tradewind::runtime {
 
-Evaluation evaluate(Context& context, Task& task, const Dataset& data, std::int64_t batch, std::int64_t max_batches,
-                    const std::function<void(std::int64_t, std::int64_t)>& progress, Communicator* communicator) {
+double Evaluation::best_value() const {
+  if (best_by == "loss") return loss;
+  for (const auto& [name, value] : metrics)
+    if (name == best_by) return value;
+  throw InternalError("Evaluation: \"" + best_by + "\" was not measured");
+}
+
+std::string Evaluation::text() const {
+  std::string out = fmt::format("loss {:.4f}", loss);
+  if (perplexity > 0) out += fmt::format(", perplexity {:.3f}", perplexity);
+  if (bits_per_byte > 0) out += fmt::format(", bits per byte {:.4f}", bits_per_byte);
+  for (std::size_t i = 0; i < std::min(headline, metrics.size()); ++i)
+    out += fmt::format(", {} {:.4f}", metrics[i].first, metrics[i].second);
+  return out;
+}
+
+void for_each_batch(std::int64_t samples, const EvaluationPlan& plan,
+                    const std::function<void(std::int64_t, std::int64_t)>& batch) {
+  const std::int64_t total = plan.max_batches > 0 ? std::min(samples, plan.max_batches * plan.batch) : samples;
+  const std::int64_t rank = plan.communicator == nullptr ? 0 : plan.communicator->rank(),
+                     size = plan.communicator == nullptr ? 1 : plan.communicator->size();
+  for (std::int64_t begin = rank * plan.batch; begin < total; begin += size * plan.batch) {
+    const std::int64_t end = std::min(total, begin + plan.batch);
+    batch(begin, end);
+    if (plan.progress) plan.progress(end, total);
+  }
+}
+
+Evaluation LossValidation::run(Context& context, Task& task, const EvaluationPlan& plan) const {
   const auto start = std::chrono::steady_clock::now();
-  const std::int64_t all = data.samples_per_epoch();
-  const std::int64_t samples = max_batches > 0 ? std::min(all, max_batches * batch) : all;
   Evaluation out;
   LossCounter losses(context);
   std::int64_t bytes = 0;
-  const std::int64_t rank = communicator == nullptr ? 0 : communicator->rank(),
-                     size = communicator == nullptr ? 1 : communicator->size();
-  for (std::int64_t begin = rank * batch; begin < samples; begin += size * batch) {
+  for_each_batch(samples(), plan, [&](std::int64_t begin, std::int64_t end) {
     std::vector<SampleRef> refs;
-    for (std::int64_t i = begin; i < std::min(samples, begin + batch); ++i)
+    for (std::int64_t i = begin; i < end; ++i)
       refs.push_back({.running = static_cast<std::uint64_t>(i), .epoch = 0, .index = i});
-    const Batch rows = data.collate(refs);
+    const Batch rows = data_.collate(refs);
     Tape tape(context, false);
     losses.add(task.forward(tape, on_device(context, rows)));
     out.targets += rows.valid;
     bytes += rows.bytes_of_text;
-    if (progress) progress(std::min(samples, begin + batch), samples);
-  }
+  });
   double nll = losses.sums().nll;
-  if (communicator != nullptr) {
+  if (plan.communicator != nullptr) {
     std::int64_t counts[2] = {out.targets, bytes};
-    communicator->all_reduce(counts, 2, kernels::DType::kInt64, ReduceOp::kSum, nullptr);
-    communicator->all_reduce(&nll, 1, kernels::DType::kFloat64, ReduceOp::kSum, nullptr);
+    plan.communicator->all_reduce(counts, 2, kernels::DType::kInt64, ReduceOp::kSum, nullptr);
+    plan.communicator->all_reduce(&nll, 1, kernels::DType::kFloat64, ReduceOp::kSum, nullptr);
     out.targets = counts[0];
     bytes = counts[1];
   }

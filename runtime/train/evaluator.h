@@ -1,8 +1,12 @@
-// Loss of a task over a data set, without dropout and gradients.
+// How good a task is on data held out: a Validation knows the data and what is measured on it, in evaluation mode, without
+// dropout and gradients.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "runtime/comm/communicator.h"
 #include "runtime/train/task.h"
@@ -11,16 +15,51 @@ namespace tradewind::runtime {
 
 struct Evaluation {
   double loss = 0;           // mean negative log-likelihood of the valid targets, nats
-  double perplexity = 0;     // exp(loss)
+  double perplexity = 0;     // exp(loss); 0: not measured
   double bits_per_byte = 0;  // total nll / ln 2 / UTF-8 bytes of the targets; 0 where the data set does not count bytes
+  std::vector<std::pair<std::string, double>> metrics;  // others: "ndcg@10", ...
+  std::size_t headline = 0;                             // how many of them, from the first, a line of text shows
+  std::string best_by = "loss";  // what tells the best checkpoint: "loss" (lower), or one of `metrics` (higher)
   std::int64_t targets = 0;
   double seconds = 0;
+
+  /// Of `best_by`. Throws InternalError where it is no metric of these.
+  double best_value() const;
+  bool better_than(double value) const { return best_by == "loss" ? best_value() < value : best_value() > value; }
+  /// "loss 1.2345, perplexity 3.437, ...": what there is, of the metrics the headline.
+  std::string text() const;
 };
 
-/// Every sample of `data` once, in order, or the first `max_batches` batches of `batch` samples (0: all).
-/// `progress(done, total)` is called after each batch. Collective: rank r of n takes every n-th batch, and all ranks get the
-/// same result.
-Evaluation evaluate(Context& context, Task& task, const Dataset& data, std::int64_t batch, std::int64_t max_batches,
-                    const std::function<void(std::int64_t, std::int64_t)>& progress = {}, Communicator* communicator = nullptr);
+struct EvaluationPlan {
+  std::int64_t batch = 1;                                         // samples at once
+  std::int64_t max_batches = 0;                                   // 0: all
+  std::function<void(std::int64_t, std::int64_t)> progress = {};  // (done, total) after each batch
+  Communicator* communicator = nullptr;                           // null: alone
+};
+
+class Validation {
+ public:
+  virtual ~Validation() = default;
+  /// Every sample once, in order, or the first max_batches batches of them. Collective: rank r of n takes every n-th batch, and
+  /// all ranks get the same result.
+  virtual Evaluation run(Context& context, Task& task, const EvaluationPlan& plan) const = 0;
+  virtual std::int64_t samples() const = 0;
+};
+
+/// Samples [begin, end) of this rank's batches, in order. Calls plan.progress behind each.
+void for_each_batch(std::int64_t samples, const EvaluationPlan& plan,
+                    const std::function<void(std::int64_t, std::int64_t)>& batch);
+
+/// The loss over a data set.
+class LossValidation final : public Validation {
+ public:
+  /// `data` must outlive it.
+  explicit LossValidation(const Dataset& data) : data_(data) {}
+  Evaluation run(Context& context, Task& task, const EvaluationPlan& plan) const override;
+  std::int64_t samples() const override { return data_.samples_per_epoch(); }
+
+ private:
+  const Dataset& data_;
+};
 
 }  // namespace tradewind::runtime

@@ -116,7 +116,7 @@ EventFile::~EventFile() { ::close(descriptor_); }
 void EventFile::write(const StepReport& report) {
   const bool tokens = report.tokens > 0;
   const auto count = static_cast<double>(tokens ? report.tokens : report.samples);
-  std::vector<std::pair<std::string_view, double>> scalars = {
+  std::vector<std::pair<std::string, double>> scalars = {
       {"train/loss", report.loss},
       {"train/learning_rate", report.learning_rate},
       {"train/gradient_norm", report.gradient_norm},
@@ -126,13 +126,14 @@ void EventFile::write(const StepReport& report) {
 }
 
 void EventFile::write(std::int64_t step, const Evaluation& evaluation) {
-  std::vector<std::pair<std::string_view, double>> scalars = {{"validation/loss", evaluation.loss},
-                                                              {"validation/perplexity", evaluation.perplexity}};
+  std::vector<std::pair<std::string, double>> scalars = {{"validation/loss", evaluation.loss}};
+  if (evaluation.perplexity > 0) scalars.emplace_back("validation/perplexity", evaluation.perplexity);
   if (evaluation.bits_per_byte > 0) scalars.emplace_back("validation/bits_per_byte", evaluation.bits_per_byte);
+  for (const auto& [name, value] : evaluation.metrics) scalars.emplace_back("validation/" + name, value);
   write_scalars(step, scalars);
 }
 
-void EventFile::write_scalars(std::int64_t step, const std::vector<std::pair<std::string_view, double>>& scalars) {
+void EventFile::write_scalars(std::int64_t step, const std::vector<std::pair<std::string, double>>& scalars) {
   std::string summary;
   for (const auto& [tag, value] : scalars) {
     std::string item;

@@ -41,7 +41,7 @@ class EventFile {
   void write(std::int64_t step, const Evaluation& evaluation);
 
  private:
-  void write_scalars(std::int64_t step, const std::vector<std::pair<std::string_view, double>>& scalars);
+  void write_scalars(std::int64_t step, const std::vector<std::pair<std::string, double>>& scalars);
   /// One write(2) a record: a process that is killed leaves whole records. Throws CheckpointError where the disk is full.
   void write_record(std::string_view event);
 

@@ -68,8 +68,9 @@ void MetricsFile::write(std::int64_t step, const Evaluation& evaluation) {
   nlohmann::ordered_json line;
   line["step"] = step;
   line["validation_loss"] = evaluation.loss;
-  line["perplexity"] = evaluation.perplexity;
+  if (evaluation.perplexity > 0) line["perplexity"] = evaluation.perplexity;
   if (evaluation.bits_per_byte > 0) line["bits_per_byte"] = evaluation.bits_per_byte;
+  for (const auto& [name, value] : evaluation.metrics) line[name] = value;
   line["seconds"] = evaluation.seconds;
   write_line(line);
 }

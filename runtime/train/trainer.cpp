@@ -44,6 +44,9 @@ void EvaluateConfig::describe(Fields& f) {
   f.field("batch", batch, "Samples evaluated at once; 0: as many as train.micro_batch or train.batch.", {.min = 0});
   f.field("batches", batches, "Batches of an evaluation during training; 0: the whole validation part.", {.min = 0});
   f.field("patience", patience, "Evaluations without a new best before training stops early; 0: never.", {.min = 0});
+  f.field("cutoff", cutoff, "Recommenders: how many items a ranking shows, the k of ndcg@k and others.", {.min = 1});
+  f.field("seen_items", seen_items, "Recommenders: whether items of a user's history are candidates.", {"leave_out", "keep"});
+  f.field("best_by", best_by, "Recommenders: the metric that tells the best checkpoint, as in \"hr@10\"; \"\": ndcg@cutoff.");
 }
 
 void CheckpointConfig::describe(Fields& f) {
@@ -59,7 +62,7 @@ struct Trainer::Results {
   Readback squares;  // one float64, on a GPU
 };
 
-Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Dataset* validation,
+Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Validation* validation,
                  const TrainerConfig& config, CheckpointFolder checkpoints, TrainObserver& observer)
     : context_(context),
       communicator_(communicator),
@@ -253,13 +256,16 @@ bool Trainer::evaluate_now(TrainOutcome& outcome) {
   const auto& e = config_.evaluate;
   const std::int64_t micro = config_.train.micro_batch > 0 ? config_.train.micro_batch : config_.train.batch;
   const bool at_end = step_ >= config_.train.steps;
-  const Evaluation result = evaluate(
-      context_, task_, *validation_, e.batch > 0 ? e.batch : micro, at_end ? 0 : e.batches,
-      [&](std::int64_t done, std::int64_t total) { observer_.on_phase(Phase::kEvaluating, done, total); }, &communicator_);
-  const bool best = best_step_ == 0 || result.loss < best_loss_;
+  const Evaluation result = validation_->run(
+      context_, task_,
+      {.batch = e.batch > 0 ? e.batch : micro,
+       .max_batches = at_end ? 0 : e.batches,
+       .progress = [&](std::int64_t done, std::int64_t total) { observer_.on_phase(Phase::kEvaluating, done, total); },
+       .communicator = &communicator_});
+  const bool best = best_step_ == 0 || result.better_than(best_value_);
   evaluations_without_gain_ = best ? 0 : evaluations_without_gain_ + 1;
   if (best) {
-    best_loss_ = result.loss;
+    best_value_ = result.best_value();
     best_step_ = step_;
   }
   outcome.last_evaluation = result;
@@ -308,7 +314,7 @@ TrainOutcome Trainer::run() {
   commit();
   outcome.step = step_;
   outcome.last_loss = last_loss_;
-  outcome.best_loss = best_loss_;
+  outcome.best_value = best_value_;
   outcome.best_step = best_step_;
   return outcome;
 }

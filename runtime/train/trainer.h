@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/comm/communicator.h"
@@ -42,6 +43,10 @@ struct EvaluateConfig {
   std::int64_t batch = 0;
   std::int64_t batches = 0;
   std::int64_t patience = 0;
+  // Of recommenders:
+  std::int64_t cutoff = 10;
+  std::string seen_items = "leave_out";
+  std::string best_by = {};
   void describe(Fields& f);
 };
 
@@ -60,8 +65,9 @@ struct TrainerConfig {
   CheckpointConfig checkpoint;
   std::uint64_t seed = 1;
   bool shuffle = true;
-  double peak_flops = 0;  // a second, of all ranks together (runtime/core/roofline.h); 0: not known
-  nlohmann::json extra;   // goes into every checkpoint's state as "run": config, tokenizer, data checksum, ...
+  double peak_flops = 0;             // a second, of all ranks together (runtime/core/roofline.h); 0: not known
+  nlohmann::json extra;              // goes into every checkpoint's state as "run": config, tokenizer, data checksum, ...
+  std::vector<TensorSlice> tensors;  // go into every checkpoint as they are: vocabularies
 };
 
 struct StepReport {
@@ -97,14 +103,14 @@ struct TrainOutcome {
   std::int64_t step = 0;
   double last_loss = 0;
   std::optional<Evaluation> last_evaluation;
-  double best_loss = 0;  // of evaluations; 0 where there was none
+  double best_value = 0;  // of evaluations, by Evaluation::best_by; 0 where there was none
   std::int64_t best_step = 0;
 };
 
 class Trainer {
  public:
   /// The task's parameters are allocated. `validation` may be null. Throws ConfigError where the numbers do not fit together.
-  Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Dataset* validation,
+  Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Validation* validation,
           const TrainerConfig& config, CheckpointFolder checkpoints, TrainObserver& observer);
 
   /// Continues from a checkpoint: parameters, optimiser, data position, best so far.
@@ -138,7 +144,7 @@ class Trainer {
   Communicator& communicator_;
   Task& task_;
   const Dataset& train_;
-  const Dataset* validation_;
+  const Validation* validation_;
   TrainerConfig config_;
   TrainObserver& observer_;
   Optimizer optimizer_;
@@ -149,7 +155,7 @@ class Trainer {
   bool stop_agreed_ = false;
   double seconds_ = 0;
   double last_loss_ = 0;
-  double best_loss_ = 0;
+  double best_value_ = 0;
   std::int64_t best_step_ = 0;  // 0: no evaluation yet
   std::int64_t evaluations_without_gain_ = 0;
 };

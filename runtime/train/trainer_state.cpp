@@ -57,7 +57,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
     seconds_ = state.at("seconds").get<double>();
     last_loss_ = state.at("last_loss").get<double>();
     bad_steps_ = state.at("bad_steps").get<std::int64_t>();
-    best_loss_ = state.at("best_loss").get<double>();
+    best_value_ = state.at("best_loss").get<double>();
     best_step_ = state.at("best_step").get<std::int64_t>();
     evaluations_without_gain_ = state.at("evaluations_without_gain").get<std::int64_t>();
     if (state.at("next_sample").get<std::int64_t>() != step_ * config_.train.batch)
@@ -90,10 +90,11 @@ CheckpointContents Trainer::contents() const {
   for (const auto& [name, state] : optimizer_.states())
     for (const OwnedPart& part : parts)
       add("optimizer." + name + ".", part, state, part.begin < part.end ? optimizer_.shard().find(part.flat) : 0);
+  if (communicator_.rank() == 0) out.tensors.insert(out.tensors.end(), config_.tensors.begin(), config_.tensors.end());
   out.state = {{"seconds", seconds_},
                {"last_loss", last_loss_},
                {"bad_steps", bad_steps_},
-               {"best_loss", best_loss_},
+               {"best_loss", best_value_},  // of the metric that tells the best, whichever that is
                {"best_step", best_step_},
                {"evaluations_without_gain", evaluations_without_gain_},
                {"next_sample", step_ * config_.train.batch},

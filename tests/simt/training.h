@@ -106,7 +106,9 @@ inline Trained train(const TinyTraining& t, const std::filesystem::path& folder)
   config.evaluate.batches = 1;
   const auto communicator = runtime::make_single_communicator();
   Recorder recorder(out, t.stop_after);
-  runtime::Trainer trainer(context, *communicator, model, data, &data, config, runtime::CheckpointFolder(folder), recorder);
+  const runtime::LossValidation validation(data);
+  runtime::Trainer trainer(context, *communicator, model, data, &validation, config, runtime::CheckpointFolder(folder),
+                           recorder);
   if (const auto checkpoint = runtime::open_newest_checkpoint(folder, [](const std::string&) {})) trainer.restore(*checkpoint);
   trainer.run();
   for (const auto& p : model.parameters().parameters()) {

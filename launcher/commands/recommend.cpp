@@ -1,0 +1,186 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "launcher/command_line.h"
+#include "launcher/commands/commands.h"
+#include "launcher/id_file.h"
+#include "launcher/output.h"
+#include "launcher/run_data.h"
+#include "launcher/session.h"
+#include "launcher/waiting.h"
+#include "models/recommend/serve.h"
+#include "runtime/core/terminal.h"
+#include "runtime/data/csv.h"
+
+namespace tradewind::launcher {
+namespace {
+
+const char* const kHelp = R"(The best items for users, by their whole history in the run's data.
+
+usage: tradewind recommend RUN --users FILE [--top N] [--format csv|jsonl]
+                           [--allow FILE] [--keep-seen]
+                           [--unknown popular|skip|error]
+                           [--checkpoint best|last|STEP] [--set KEY=VALUE]...
+       tradewind recommend RUN --user ID [--user ID]... [options]
+
+  RUN             a run of a recommender
+  --users FILE    the users: CSV or JSON lines with a column named as in
+                  data.user_key; the ids are those of the shop
+  --user ID       a user; may be given many times
+  --top N         items for each (default 10)
+  --format F      csv (default): user,rank,item,score; jsonl: an object a user
+  --allow FILE    only these items: CSV or JSON lines with a column named as in
+                  data.item_key
+  --keep-seen     items that a user already had are candidates too
+  --unknown P     a user without history gets the most popular items (default),
+                  is passed over, or ends it with exit code 3
+  --checkpoint C  best (default where the run was evaluated), last, or a step
+  --set KEY=V     override a key of the run's config, as in
+                  data.path=today.csv: histories that go on behind the run's
+
+examples:
+  tradewind recommend runs/sasrec-shop --users users.csv --top 10
+  tradewind recommend runs/sasrec-shop --user C-1007 --format jsonl
+  tradewind recommend runs/sasrec-shop --users users.csv --allow in-stock.csv
+)";
+
+struct RecommendOptions {
+  std::filesystem::path run;
+  std::vector<std::string> overrides, users;
+  std::string users_file, allow, checkpoint, format = "csv", unknown = "popular";
+  std::int64_t top = 10;
+  bool keep_seen = false;
+};
+
+/// Prints users' items in one of the two forms.
+class Answers {
+ public:
+  Answers(const runtime::Vocabulary& items, bool json) : items_(items), json_(json) {
+    if (!json_) std::printf("user,rank,item,score\n");
+  }
+  void print(const std::string& user, bool known, const std::vector<models::Scored>& best) const {
+    if (json_) {
+      nlohmann::ordered_json out = {{"user", user}, {"known", known}, {"items", nlohmann::ordered_json::array()}};
+      for (const auto& [item, score] : best)
+        out["items"].push_back({{"item", std::string(items_.name(item))}, {"score", score}});
+      print_json(out);
+      return;
+    }
+    for (std::size_t r = 0; r < best.size(); ++r)
+      std::printf("%s,%zu,%s,%.6g\n", runtime::csv_field(user).c_str(), r + 1,
+                  runtime::csv_field(items_.name(best[r].item)).c_str(), static_cast<double>(best[r].score));
+  }
+
+ private:
+  const runtime::Vocabulary& items_;
+  bool json_;
+};
+
+/// Most events first; the score is the item's share of all events. A vocabulary that grew is not in order of counts.
+std::vector<models::Scored> popular(const runtime::Vocabulary& items, const std::vector<std::uint8_t>& allow,
+                                    std::int64_t top) {
+  std::vector<std::int32_t> order;
+  double events = 0;
+  for (std::int32_t i = 0; i < items.size(); ++i) {
+    events += static_cast<double>(items.count(i));
+    if (allow.empty() || allow[static_cast<std::size_t>(i)] != 0) order.push_back(i);
+  }
+  std::ranges::stable_sort(order, [&](std::int32_t a, std::int32_t b) { return items.count(a) > items.count(b); });
+  std::vector<models::Scored> out;
+  for (const std::int32_t i : std::span(order).first(std::min(order.size(), static_cast<std::size_t>(top))))
+    out.push_back({i, static_cast<float>(static_cast<double>(items.count(i)) / std::max(1.0, events))});
+  return out;
+}
+
+std::vector<std::uint8_t> allowed(const RecommendOptions& options, const RunConfig& config, const runtime::Vocabulary& items) {
+  if (options.allow.empty()) return {};
+  std::vector<std::uint8_t> out(static_cast<std::size_t>(items.size()), 0);
+  std::int64_t unknown = 0;
+  for (const std::string& id : read_ids(options.allow, config.interactions.item_key, "--allow")) {
+    const std::int32_t item = items.find(id);
+    if (item < 0)
+      ++unknown;
+    else
+      out[static_cast<std::size_t>(item)] = 1;
+  }
+  if (unknown > 0)
+    warn(fmt::format("{} items of {} are not known to the run and cannot be recommended", unknown, options.allow));
+  return out;
+}
+
+int recommend(const RecommendOptions& options, const models::Registry& registry) {
+  auto waiting = std::make_unique<Waiting>("loading the checkpoint");
+  const std::string which = options.checkpoint.empty() ? best_or_last(options.run) : options.checkpoint;
+  const LoadedRun run = load_run(options.run, which, options.overrides, registry);
+  models::Recommender& model = run.recommender();
+  waiting->now("reading data");
+  const RunData data = load_run_data(run.config, run.checkpoint.get());
+  const auto& users = *data.interactions->users;
+  const auto& items = *data.interactions->items;
+  auto wanted = options.users;
+  if (!options.users_file.empty())
+    for (auto& id : read_ids(options.users_file, run.config.interactions.user_key, "--users")) wanted.push_back(std::move(id));
+  const auto allow = allowed(options, run.config, items);
+  const auto fallback = popular(items, allow, options.top);
+  waiting.reset();
+
+  run.context->set_stable_rows(true);  // an answer does not depend on who else is asked for
+  const Answers answers(items, options.format == "jsonl");
+  const models::ServeOptions serve{
+      .top = options.top, .context = run.config.model->context(), .leave_out_seen = !options.keep_seen, .allow = allow};
+  constexpr std::size_t kAtOnce = 256;
+  std::int64_t unknown = 0;
+  for (std::size_t begin = 0; begin < wanted.size(); begin += kAtOnce) {
+    const auto some = std::span(wanted).subspan(begin, std::min(kAtOnce, wanted.size() - begin));
+    std::vector<std::vector<std::int32_t>> histories;
+    for (const auto& id : some) {
+      const std::int32_t user = users.find(id);
+      const auto history = user < 0 ? std::span<const std::int32_t>() : data.interactions->items_of(user);
+      if (history.empty() && options.unknown == "error")
+        throw DataError(
+            fmt::format("user \"{}\" has no history in {}; see --unknown in tradewind recommend --help", id, data.source));
+      histories.emplace_back(history.begin(), history.end());
+    }
+    const auto best = models::recommend(*run.context, model, histories, serve);
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      const bool known = !histories[i].empty();
+      unknown += known ? 0 : 1;
+      if (known || options.unknown == "popular") answers.print(some[i], known, known ? best[i] : fallback);
+    }
+  }
+  if (unknown > 0)
+    warn(fmt::format("{} of {} users have no history in {} and {}", unknown, wanted.size(), data.source,
+                     options.unknown == "skip" ? "were passed over" : "got the most popular items"));
+  return 0;
+}
+
+}  // namespace
+
+int run_recommend(const Arguments& arguments, const models::Registry& registry) {
+  CommandLine line("recommend", kHelp);
+  RecommendOptions options;
+  std::string run;
+  line.positional("RUN", run);
+  line.option("--users", options.users_file);
+  line.option("--user", options.users);
+  line.option("--top", options.top);
+  line.option("--format", options.format);
+  line.option("--allow", options.allow);
+  line.flag("--keep-seen", options.keep_seen);
+  line.option("--unknown", options.unknown);
+  line.option("--checkpoint", options.checkpoint);
+  line.option("--set", options.overrides);
+  line.parse(arguments, 1);
+  if (options.users.empty() && options.users_file.empty()) line.complain("for whom? give --users FILE or --user ID");
+  if (options.top < 1) line.complain("--top must be at least 1");
+  if (options.format != "csv" && options.format != "jsonl") line.complain("--format " + options.format + ": give csv or jsonl");
+  if (options.unknown != "popular" && options.unknown != "skip" && options.unknown != "error")
+    line.complain("--unknown " + options.unknown + ": give popular, skip or error");
+  options.run = run;
+  return recommend(options, registry);
+}
+
+}  // namespace tradewind::launcher

@@ -1,0 +1,46 @@
+// What a run learns from, whatever its kind, as trainer and evaluator take it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "launcher/run_config.h"
+#include "models/recommend/ranking_validation.h"
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/data/interactions.h"
+#include "runtime/data/text_dataset.h"
+#include "runtime/train/evaluator.h"
+
+namespace tradewind::launcher {
+
+struct RunData {
+  std::shared_ptr<const runtime::Dataset> train;
+  std::shared_ptr<const runtime::Validation> validation;  // null: there is no validation part
+  models::ModelInputs inputs;
+  std::uint64_t checksum = 0;
+  std::string source;   // the file, for messages
+  std::string summary;  // lines for the run log
+  std::string found;    // a line for the dry run
+  std::string sample;   // what a sample is, in the plural: "blocks of 64 tokens"
+  /// Goes into every checkpoint: under "run" of its state, and beside the parameters. It gives `inputs` back without the data.
+  nlohmann::json state;
+  std::vector<runtime::TensorSlice> tensors;
+
+  std::shared_ptr<const runtime::Interactions> interactions;  // null for a text
+};
+
+/// `kept`: a checkpoint whose tokenizer or vocabulary stays; null: made of the data. Throws DataError or ConfigError.
+RunData load_run_data(const RunConfig& config, const runtime::Checkpoint* kept);
+
+/// How recommenders are ranked, as [evaluate] asks.
+models::RankingOptions ranking_options(const RunConfig& config);
+
+/// The items' names that a checkpoint holds. Throws CheckpointError where it holds none.
+std::shared_ptr<const runtime::Vocabulary> item_vocabulary_of(const runtime::Checkpoint& checkpoint);
+
+/// What the model of a checkpoint was built with.
+models::ModelInputs inputs_of(const RunConfig& config, const runtime::Checkpoint& checkpoint);
+
+}  // namespace tradewind::launcher

@@ -1,0 +1,42 @@
+// What a trained recommender answers: the best items for histories, the items most like an item.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/recommend/recommender.h"
+
+namespace tradewind::models {
+
+struct Scored {
+  std::int32_t item;
+  float score;
+};
+
+struct ServeOptions {
+  std::int64_t top = 10;
+  std::int64_t context = 1;             // the newest items of a history that the model reads
+  bool leave_out_seen = true;           // items of a history are no candidates for it
+  std::span<const std::uint8_t> allow;  // [V], 0 where an item is never a candidate; empty: all are
+};
+
+/// The best of each history, best first; fewer than `top` where there are no more candidates. Equal scores: the lower number
+/// first. Throws DataError where a score is not a number.
+std::vector<std::vector<Scored>> recommend(runtime::Context& context, Recommender& model,
+                                           std::span<const std::vector<std::int32_t>> histories, const ServeOptions& options);
+
+struct Pair {
+  std::int64_t history;
+  std::int32_t item;
+};
+
+/// The model's scores of pairs of a history and an item, in order.
+std::vector<float> score_pairs(runtime::Context& context, Recommender& model,
+                               std::span<const std::vector<std::int32_t>> histories, std::span<const Pair> pairs,
+                               std::int64_t history_items);
+
+/// The `top` items whose vectors have the largest cosine with that of `item`, without itself.
+std::vector<Scored> similar_items(runtime::Context& context, Recommender& model, std::int32_t item, std::int64_t top);
+
+}  // namespace tradewind::models

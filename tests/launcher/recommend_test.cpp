@@ -1,0 +1,248 @@
+// A recommender from a shop's log to recommendations, as a person runs it: train, stop and go on, evaluate, recommend, similar,
+// export; on one rank and on several.
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "runtime/checkpoint/checkpoint.h"
+#include "tests/support/command.h"
+#include "tests/support/ranks.h"
+#include "tests/support/temporary_folder.h"
+
+namespace tradewind::tests {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kRecipe = R"([run]
+directory = "run"
+[data]
+path = "events.csv"
+user_key = "customer"
+item_key = "sku"
+time_key = "when"
+[model]
+name = "sasrec"
+channels = 16
+context = 10
+dropout = 0.1
+[train]
+steps = 60
+batch = 24
+micro_batch = 5
+[optimizer]
+name = "adam"
+learning_rate = 1e-2
+weight_decay = 0.0
+[evaluate]
+every = 20
+[checkpoint]
+every = 7
+keep_last = 20
+[runtime]
+threads = 1
+)";
+
+bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+std::vector<std::string> lines(const std::string& text) {
+  std::vector<std::string> out;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) out.push_back(line);
+  return out;
+}
+
+struct Shop {
+  TemporaryFolder folder;
+
+  /// Customer c walks through the items from c * 7 on, one after the other; the file is in no order. One name needs quotes.
+  Shop() {
+    ::setenv("GOMP_SPINCOUNT", "1000", 0);
+    std::vector<std::string> rows;
+    for (int c = 0; c < 60; ++c)
+      for (int e = 0; e < 6 + c % 5; ++e)
+        rows.push_back("C-" + std::to_string(c) + "," + item((c * 7 + e) % 40) + "," +
+                       std::to_string(1700000000 + e * 86400 + c));
+    std::ranges::reverse(rows);
+    std::string text = "customer,sku,when\n";
+    for (const auto& row : rows) text += row + "\n";
+    folder.write("events.csv", text);
+    folder.write("shop.toml", kRecipe);
+  }
+  static std::string item(int i) { return i == 3 ? "\"SKU \"\"3\"\", blue\"" : "SKU-" + std::to_string(i); }
+
+  Outcome tradewind(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), TRADEWIND_BINARY);
+    return Command(arguments, folder.path()).wait();
+  }
+  Outcome good(const std::vector<std::string>& arguments) const {
+    const Outcome o = tradewind(arguments);
+    BOOST_REQUIRE_MESSAGE(o.code == 0, arguments[0] << ": " << o);
+    return o;
+  }
+  void refused(const std::vector<std::string>& arguments, int code, const std::string& part) const {
+    const Outcome o = tradewind(arguments);
+    BOOST_CHECK_MESSAGE(o.code == code && holds(o.errors, part),
+                        arguments[0] << ", want " << code << " and \"" << part << "\": " << o);
+  }
+  nlohmann::json evaluated(const std::string& run) const {
+    return nlohmann::json::parse(good({"evaluate", run, "--json"}).output);
+  }
+  /// Every tensor of a run's checkpoint of a step.
+  std::map<std::string, std::vector<std::uint8_t>> tensors(const std::string& run, const std::string& step = "00000060") const {
+    const auto checkpoint = runtime::Checkpoint::open(folder.path() / run / "checkpoints" / ("step-" + step));
+    std::map<std::string, std::vector<std::uint8_t>> out;
+    for (const auto& name : checkpoint.names()) {
+      const auto dtype = checkpoint.dtype(name);
+      auto& bytes = out[name];
+      bytes.resize(static_cast<std::size_t>(checkpoint.shape(name).elements()) * kernels::size_of(dtype));
+      checkpoint.read(name, 0, checkpoint.shape(name).elements(), dtype, bytes.data());
+    }
+    return out;
+  }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_log_becomes_recommendations_in_the_shops_own_ids, Shop) {
+  const Outcome trained = good({"train", "shop.toml", "--set", "train.steps=200"});
+  for (const char* part :
+       {"60 users with 40 items", "users' histories of up to 10 items", "samples/s", "ndcg@10", "tradewind recommend run"})
+    BOOST_CHECK_MESSAGE(holds(trained.output, part), part << " is not in " << trained);
+  BOOST_CHECK(holds(text_of(folder.path() / "run" / "metrics.jsonl"), "samples_per_second"));
+
+  const auto e = evaluated("run");
+  BOOST_CHECK_MESSAGE(
+      e.at("hr@10").get<double>() > 0.95 && e.at("ndcg@10").get<double>() > 0.8 && e.at("mrr").get<double>() > 0.7, e);
+  BOOST_TEST(e.at("targets").get<int>() == 60);
+  good({"evaluate", "run", "--part", "validation", "--per-user", "each.csv"});
+  const auto each = lines(text_of(folder.path() / "each.csv"));
+  BOOST_REQUIRE_EQUAL(each.size(), 61U);
+  BOOST_CHECK_EQUAL(each[0], "user,ndcg@10,hr@10,mrr,recall@10,precision@10,map@10,mrr@10");
+
+  // C-9 has seen SKU-23 to SKU-32; what follows is 33.
+  const auto rows = lines(good({"recommend", "run", "--user", "C-9", "--top", "3"}).output);
+  BOOST_REQUIRE_EQUAL(rows.size(), 4U);
+  BOOST_CHECK_EQUAL(rows[0], "user,rank,item,score");
+  BOOST_CHECK_MESSAGE(rows[1].starts_with("C-9,1,SKU-33,"), rows[1]);
+
+  folder.write("users.csv", "name,customer\nsomebody,C-1\nnobody,C-777\n");
+  folder.write("stock.csv", "sku\nSKU-8\n\"SKU \"\"3\"\", blue\"\nSKU-999\n");
+  const Outcome some =
+      good({"recommend", "run", "--users", "users.csv", "--allow", "stock.csv", "--format", "jsonl", "--keep-seen"});
+  const auto answers = lines(some.output);
+  BOOST_REQUIRE_EQUAL(answers.size(), 2U);
+  for (const auto& answer : answers) {
+    std::vector<std::string> items;
+    const auto parsed = nlohmann::json::parse(answer);
+    for (const auto& i : parsed.at("items")) items.push_back(i.at("item"));
+    std::ranges::sort(items);
+    BOOST_TEST(items == (std::vector<std::string>{"SKU \"3\", blue", "SKU-8"}));
+  }
+  BOOST_TEST(nlohmann::json::parse(answers[1]).at("known") == false);
+  for (const char* part : {"1 of 2 users have no history", "most popular", "1 items of stock.csv are not known"})
+    BOOST_CHECK_MESSAGE(holds(some.errors, part), some);
+  BOOST_TEST(lines(good({"recommend", "run", "--user", "C-777", "--unknown", "skip"}).output).size() == 1U);
+  refused({"recommend", "run", "--user", "C-777", "--unknown", "error"}, 3, "C-777");
+
+  // The same scores as recommend's, whoever else is asked for.
+  folder.write("pairs.csv", "customer,sku\nC-1,SKU-8\nC-9,SKU-33\nC-777,SKU-1\nC-9,\"SKU \"\"3\"\", blue\"\n");
+  const Outcome predicted = good({"predict", "run", "--pairs", "pairs.csv"});
+  const auto scores = lines(predicted.output);
+  BOOST_REQUIRE_EQUAL(scores.size(), 5U);
+  BOOST_CHECK_CLOSE(std::stod(scores[2].substr(scores[2].rfind(',') + 1)), std::stod(rows[1].substr(rows[1].rfind(',') + 1)),
+                    1e-2);
+  BOOST_CHECK_EQUAL(scores[3], "C-777,SKU-1,");
+  BOOST_CHECK(scores[4].starts_with("C-9,\"SKU \"\"3\"\", blue\","));
+  BOOST_CHECK_MESSAGE(holds(predicted.errors, "1 of 4 pairs have no score"), predicted);
+
+  const auto like = nlohmann::json::parse(good({"similar", "run", "--item", "SKU \"3\", blue", "--top", "5", "--json"}).output);
+  BOOST_REQUIRE_EQUAL(like.at("similar").size(), 5U);
+  for (const auto& s : like.at("similar"))
+    BOOST_CHECK(s.at("item") != "SKU \"3\", blue" && std::abs(s.at("cosine").get<double>()) <= 1.0001);
+  refused({"similar", "run", "--item", "SKU-44"}, 3, "did you mean");
+  refused({"generate", "run", "--prompt", "A"}, 2, "generates no text");
+  refused({"export", "run", "--to", "hf", "--format", "huggingface"}, 2, "generates no text");
+  good({"export", "run", "--to", "model.h5"});
+  good({"export", "run", "--to", "vectors", "--format", "vectors"});
+  BOOST_TEST(lines(text_of(folder.path() / "vectors" / "items.csv")).size() == 41U);
+  const std::string npy = text_of(folder.path() / "vectors" / "item_vectors.npy");
+  BOOST_CHECK(npy.substr(1, 5) == "NUMPY" && holds(npy, "(40, 16)") && (npy.size() - 40 * 16 * 4) % 64 == 0);
+  good({"verify", "run"});
+  good({"report", "run", "--to", "report.html"});
+  good({"inspect", "run"});
+}
+
+// Negatives and masks are keyed by the sample, so where a run stopped leaves no trace.
+BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_to_the_same_bits, Shop) {
+  good({"train", "shop.toml", "--set", "run.directory=whole"});
+  int kills = 0;
+  for (int i = 0; i < 40 && kills < 5; ++i) {
+    Command run({TRADEWIND_BINARY, "train", "shop.toml"}, folder.path());
+    if (run.ends_within(0.02 + 0.03 * i)) {
+      BOOST_REQUIRE_EQUAL(run.wait().code, 0);
+      break;
+    }
+    run.signal(SIGKILL);
+    run.wait();
+    ++kills;
+  }
+  BOOST_TEST(kills > 0);
+  good({"train", "shop.toml", "--set", "run.directory=run"});
+  BOOST_TEST((tensors("run") == tensors("whole")));
+}
+
+BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) {
+  good({"train", "shop.toml", "--set", "run.directory=one"});
+  const auto one = evaluated("one");
+  for (const int ranks : {2, 4}) {
+    const std::string name = "ranks-" + std::to_string(ranks);
+    const auto command = under_mpirun(ranks, {TRADEWIND_BINARY, "train", "shop.toml", "--set", "run.directory=" + name});
+    if (command.empty()) {
+      std::cout << "SKIPPED launcher/recommend_test: there is no mpirun; install openmpi-bin\n";
+      return;
+    }
+    const Outcome o = Command(command, folder.path()).wait();
+    BOOST_REQUIRE_MESSAGE(o.code == 0, o);
+    const auto several = evaluated(name);
+    for (const char* key : {"loss", "ndcg@10", "hr@10", "mrr"}) {
+      const double a = one.at(key).get<double>(), b = several.at(key).get<double>();
+      BOOST_CHECK_MESSAGE(std::abs(a - b) <= 1e-3 * std::abs(a), key << " of " << ranks << " ranks: " << b << ", of one " << a);
+    }
+    const auto first = lines(text_of(folder.path() / "one" / "metrics.jsonl")),
+               other = lines(text_of(folder.path() / name / "metrics.jsonl"));
+    BOOST_REQUIRE_EQUAL(first.size(), other.size());
+    for (std::size_t i = 0; i < 20; ++i) {
+      const auto a = nlohmann::json::parse(first[i]), b = nlohmann::json::parse(other[i]);
+      const double x = a.value("loss", 0.0), y = b.value("loss", 0.0);
+      BOOST_CHECK_MESSAGE(std::abs(x - y) <= 1e-5 * std::abs(x), "step " << i + 1 << ": " << x << " and " << y);
+    }
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(another_log_is_not_gone_on_with, Shop) {
+  const std::vector<std::string> forever = {"train", "shop.toml", "--set", "train.steps=1000000"};
+  auto command = forever;
+  command.insert(command.begin(), TRADEWIND_BINARY);
+  Command run(command, folder.path());
+  while (run.running() && !fs::exists(folder.path() / "run" / "checkpoints" / "step-00000007" / "manifest.json")) {
+  }
+  run.signal(SIGTERM);
+  BOOST_REQUIRE_EQUAL(run.wait().code, 75);
+  folder.write("events.csv", text_of(folder.path() / "events.csv") + "C-1,SKU-5,1800000000\n");
+  refused(forever, 3, "is not what this run began with");
+}
+
+BOOST_FIXTURE_TEST_CASE(a_dry_run_says_what_a_shop_is, Shop) {
+  const auto dry = good({"train", "shop.toml", "--dry-run"});
+  BOOST_CHECK_MESSAGE(holds(dry.output, "60 users, 40 items, 480 events"), dry);
+  refused({"evaluate", "nowhere", "--json"}, 2, "nowhere");
+}
+
+}  // namespace tradewind::tests

@@ -1,0 +1,267 @@
+// SASRec and how recommenders are ranked.
+#include "models/recommend/sasrec.h"
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <random>
+
+#include "models/recommend/popularity.h"
+#include "models/recommend/ranking_validation.h"
+#include "runtime/core/transfer.h"
+#include "runtime/optim/optimizer.h"
+#include "tests/support/oracle.h"
+#include "tests/support/shop.h"
+#include "tests/support/throws.h"
+
+namespace tradewind::tests {
+namespace {
+
+using namespace runtime;  // NOLINT
+using Ids = std::vector<std::int32_t>;
+
+models::SasRecConfig small() {
+  models::SasRecConfig c;
+  c.channels = 16;
+  c.heads = 2;
+  c.context_length = 12;
+  c.dropout = 0;
+  c.init_deviation = 0.2;
+  return c;
+}
+
+struct Fixture {
+  explicit Fixture(const models::SasRecConfig& config, std::int64_t items = 30)
+      : context(Device{}, 2, 1), model(config, items) {
+    model.parameters().allocate(context);
+  }
+  std::vector<float> losses(const Batch& batch) {
+    Tape tape(context, false);
+    const auto loss = model.forward(tape, batch).loss;
+    return {loss.span<float>().begin(), loss.span<float>().end()};
+  }
+  /// Adam on all samples at once.
+  void learn(const SequenceDataset& data, int steps) {
+    OptimizerConfig adam;
+    adam.name = "adam";
+    adam.weight_decay = 0;
+    Optimizer optimizer(adam, model.parameters(), context, std::nullopt);
+    const auto n = data.samples_per_epoch();
+    for (int step = 1; step <= steps; ++step) {
+      std::vector<SampleRef> samples;
+      for (std::int64_t i = 0; i < n; ++i) samples.push_back({static_cast<std::uint64_t>((step - 1) * n + i), step - 1, i});
+      const Batch batch = data.collate(samples);
+      auto& scalars = context.step_state();
+      scalars.step = step;
+      scalars.learning_rate = 1e-2F;
+      scalars.gradient_scale = 1;
+      scalars.loss_scale[0] = 1.0F / static_cast<float>(batch.valid);
+      model.parameters().begin_step();
+      Tape tape(context, true);
+      model.forward(tape, batch);
+      tape.backward();
+      model.parameters().finish_gradients();
+      optimizer.update(context);
+    }
+  }
+  Context context;
+  models::SasRec model;
+};
+
+/// Histories in which item i + 1 follows item i, of all lengths; the last two are held out.
+std::vector<Ids> walks(std::int32_t users, std::int32_t items, std::uint32_t seed) {
+  std::mt19937 engine(seed);
+  std::vector<Ids> out;
+  for (std::int32_t u = 0; u < users; ++u) {
+    auto item = static_cast<std::int32_t>(engine() % static_cast<std::uint32_t>(items));
+    Ids history(4 + engine() % 8);
+    for (auto& i : history) {
+      i = item;
+      item = (item + 1) % items;
+    }
+    out.push_back(history);
+  }
+  return out;
+}
+
+double metric(const Evaluation& e, const std::string& name) {
+  for (const auto& [key, value] : e.metrics)
+    if (key == name) return value;
+  return NAN;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(an_item_changes_no_loss_before_it_by_a_bit) {
+  auto histories = walks(1, 30, 4);
+  histories[0].resize(12);
+  std::iota(histories[0].begin(), histories[0].end(), 3);
+  const auto losses = [&] {
+    Fixture f(small());
+    return f.losses(SequenceDataset(shop_of(histories, 30), {.context = 12}).collate(std::vector<SampleRef>{{0, 0, 0}}));
+  };
+  const auto before = losses();
+  histories[0][9] = 27;  // the last training event: the target of the last row, the input of none
+  histories[0][8] = 28;  // the last input
+  const auto after = losses();
+  BOOST_REQUIRE_EQUAL(before.size(), 9U);
+  for (std::size_t i = 0; i < 7; ++i) BOOST_CHECK_EQUAL(before[i], after[i]);
+  BOOST_CHECK(before[8] != after[8]);
+}
+
+// The loss of a row by its definition, from the vectors that serving uses.
+BOOST_AUTO_TEST_CASE(queries_and_item_vectors_are_what_the_loss_is_of) {
+  Fixture f(small());
+  const auto shop = shop_of({{1, 2, 3, 4, 5, 6, 7}, {9, 8, 7, 6, 5}, {4, 5}}, 30);
+  const Batch batch = SequenceDataset(shop, {.context = 12}).collate(std::vector<SampleRef>{{0, 0, 0}, {1, 0, 1}, {2, 0, 2}});
+  const auto losses = f.losses(batch);
+  const Tensor x = f.model.queries(f.context, batch), w = f.model.item_vectors(f.context);
+  const auto* offsets = batch["offsets"].data<std::int64_t>();
+  for (std::int64_t s = 0; s < 3; ++s) {
+    double sum = 0, target = 0;
+    const std::int64_t last = offsets[s + 1] - 1;
+    for (std::int64_t v = 0; v < 30; ++v) {
+      double z = 0;
+      for (std::int64_t c = 0; c < 16; ++c) z += double{x.data<float>()[s * 16 + c]} * w.data<float>()[v * 16 + c];
+      sum += std::exp(z);
+      if (v == batch["targets"].data<std::int32_t>()[last]) target = z;
+    }
+    const double expected = std::log(sum) - target, got = losses[static_cast<std::size_t>(last)];
+    BOOST_CHECK_MESSAGE(std::abs(got - expected) <= 1e-5, got << " is not " << expected);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_history_without_items_has_a_query_of_zeros) {
+  Fixture f(small());
+  f.context.set_stable_rows(true);
+  const std::vector<Ids> some = {{1, 2}, {}, {3}}, none = {{}, {}}, alone = {{3}};
+  const Tensor x = f.model.queries(f.context, pack_histories(some, 12));
+  const Tensor y = f.model.queries(f.context, pack_histories(none, 12));
+  const Tensor z = f.model.queries(f.context, pack_histories(alone, 12));
+  for (std::int64_t c = 0; c < 16; ++c) {
+    BOOST_CHECK_EQUAL(x.data<float>()[16 + c], 0.0F);
+    BOOST_CHECK_EQUAL(y.data<float>()[c], 0.0F);
+    BOOST_CHECK_EQUAL(x.data<float>()[32 + c], z.data<float>()[c]);
+  }
+  BOOST_CHECK(x.data<float>()[0] != 0);
+}
+
+BOOST_AUTO_TEST_CASE(gradients_are_the_numeric_ones) {
+  auto config = small();
+  config.activation = "gelu_exact";  // smooth
+  Fixture f(config);
+  const Batch batch = SequenceDataset(shop_of({{1, 2, 3, 4, 5, 6}, {7, 2, 9, 4, 1}}, 30), {.context = 12})
+                          .collate(std::vector<SampleRef>{{0, 0, 0}, {1, 0, 1}});
+  auto& store = f.model.parameters();
+  const auto total = [&] {
+    const auto losses = f.losses(batch);
+    return std::accumulate(losses.begin(), losses.end(), 0.0);
+  };
+  f.context.step_state().loss_scale[0] = 1;
+  store.begin_step();
+  {
+    Tape tape(f.context, true);
+    f.model.forward(tape, batch);
+    tape.backward();
+  }
+  store.finish_gradients();
+  std::mt19937 engine(5);
+  for (const auto& p : store.parameters()) {
+    // Along a random direction: the loss is float32, so one element's share would drown in its rounding.
+    std::vector<float> direction(static_cast<std::size_t>(p->shape().elements())), kept(direction.size());
+    double slope = 0;
+    float* const values = p->value().data<float>();
+    for (std::size_t i = 0; i < direction.size(); ++i) {
+      direction[i] = static_cast<float>(engine()) / 2147483648.0F - 1.0F;
+      kept[i] = values[i];
+      slope += double{direction[i]} * p->gradient().data<float>()[i];
+    }
+    const float h = 4e-3F / std::sqrt(static_cast<float>(direction.size()));
+    const auto at = [&](float by) {
+      for (std::size_t i = 0; i < direction.size(); ++i) values[i] = kept[i] + by * direction[i];
+      return total();
+    };
+    const double numeric = (at(h) - at(-h)) / (2 * double{h});
+    at(0);
+    BOOST_CHECK_MESSAGE(std::abs(numeric - slope) <= 2e-2 * std::max(1.0, std::abs(slope)),
+                        p->name() << ": numeric " << numeric << ", gradient " << slope);
+  }
+}
+
+// Untrained and with a table of zeros every item scores the same; trained it knows the walk.
+BOOST_AUTO_TEST_CASE(ranking_tells_chance_from_knowledge) {
+  constexpr std::int32_t kItems = 30;
+  auto config = small();
+  config.init_deviation = 0.02;
+  const auto shop = shop_of(walks(200, kItems, 1), kItems);
+  const SequenceDataset train(shop, {.context = 12});
+  const models::RankingValidation test(std::make_shared<HeldOut>(shop, Part::kTest, 12), {});
+  Fixture f(config, kItems);
+  for (auto& x : f.model.parameters().find("item_embedding.weight")->value().span<float>()) x = 0;
+  models::RankingOptions all;
+  all.leave_out_seen = false;
+  const models::RankingValidation with_seen(std::make_shared<HeldOut>(shop, Part::kTest, 12), all);
+  const auto chance = with_seen.run(f.context, f.model, {.batch = 64});
+  BOOST_CHECK_MESSAGE(std::abs(metric(chance, "hr@10") - 10.0 / kItems) < 1e-9, chance.text());
+  BOOST_CHECK_MESSAGE(std::abs(chance.loss - std::log(double{kItems})) < 1e-5, chance.text());
+
+  Fixture g(config, kItems);
+  g.learn(train, 150);
+  const auto learned = test.run(g.context, g.model, {.batch = 7});
+  BOOST_CHECK_MESSAGE(metric(learned, "hr@10") > 0.99 && metric(learned, "ndcg@10") > 0.95, learned.text());
+  // However the users are cut into batches.
+  const auto at_once = test.run(g.context, g.model, {.batch = 1000});
+  for (const auto& [name, value] : learned.metrics) BOOST_CHECK_CLOSE(value, metric(at_once, name), 1e-4);
+  BOOST_TEST(learned.targets == 200);
+  BOOST_TEST(learned.best_by == "ndcg@10");
+}
+
+// Items 0, 1, 2 were had 5, 2 and 1 times in training; the held-out ones are 1 (second) and 4 (never had, tied with 3).
+BOOST_AUTO_TEST_CASE(popularity_ranks_by_training_events_alone) {
+  Context context(Device{}, 1, 1);
+  const auto shop = shop_of({{0, 0, 2, 4, 1}, {0, 0, 0, 1, 1, 3, 4}}, 5);
+  models::Popularity popularity(context, *shop);
+  models::RankingOptions options;
+  options.cutoffs = {1, 2, 3};
+  options.best_by = "hr@1";
+  options.leave_out_seen = false;
+  std::map<std::int32_t, std::vector<double>> each;
+  options.each_user = [&](std::int32_t user, const std::vector<double>& values) { each[user] = values; };
+  const models::RankingValidation test(std::make_shared<HeldOut>(shop, Part::kTest, 12), options);
+  const auto e = test.run(context, popularity, {.batch = 1});
+  BOOST_CHECK_SMALL(metric(e, "hr@1"), 1e-9);
+  BOOST_CHECK_CLOSE(metric(e, "hr@2"), 0.5, 1e-9);
+  BOOST_CHECK_CLOSE(metric(e, "hr@3"), 0.5, 1e-9);
+  BOOST_CHECK_CLOSE(metric(e, "mrr"), (1.0 / 2 + (1.0 / 4 + 1.0 / 5) / 2) / 2, 1e-9);
+  BOOST_REQUIRE_EQUAL(each.size(), 2U);
+  BOOST_CHECK_CLOSE(e.loss, -(std::log(3.0 / 13) + std::log(1.0 / 13)) / 2, 1e-4);
+}
+
+BOOST_AUTO_TEST_CASE(every_loss_learns_the_walk) {
+  constexpr std::int32_t kItems = 30;
+  const auto shop = shop_of(walks(200, kItems, 1), kItems);
+  const models::RankingValidation test(std::make_shared<HeldOut>(shop, Part::kTest, 12), {});
+  for (const char* loss : {"bce", "gbce", "bpr", "sampled_softmax"})
+    for (const bool shared : {false, true}) {
+      auto config = small();
+      config.init_deviation = 0.02;
+      config.loss = loss;
+      config.negatives_per_position = 4;
+      config.shared_negatives = shared;
+      const auto wanted = config.negatives();
+      Fixture f(config, kItems);
+      f.learn(SequenceDataset(shop, {.context = 12, .negatives = wanted.count, .shared_negatives = wanted.shared}), 150);
+      const auto e = test.run(f.context, f.model, {.batch = 64});
+      BOOST_CHECK_MESSAGE(metric(e, "ndcg@10") > 0.5, loss << (shared ? ", shared: " : ": ") << e.text());
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_metric_that_is_not_measured_cannot_tell_the_best) {
+  models::RankingOptions options;
+  options.best_by = "ndgc@10";
+  const auto held_out = std::make_shared<HeldOut>(shop_of({{1, 2, 3}}, 5), Part::kTest, 3);
+  check_throws<ConfigError>([&] { models::RankingValidation(held_out, options); }, {"ndgc@10", "ndcg@10, hr@10"});
+}
+
+}  // namespace tradewind::tests

@@ -1,0 +1,108 @@
+#include "runtime/data/sequence_dataset.h"
+
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+#include "kernels/base/error.h"
+#include "tests/support/shop.h"
+#include "tests/support/throws.h"
+
+using namespace tradewind;
+using namespace tradewind::runtime;
+using Ids = std::vector<std::int32_t>;
+using Longs = std::vector<std::int64_t>;
+
+namespace {
+
+template <class T>
+std::vector<T> values(const Batch& batch, const std::string& field) {
+  const auto span = batch[field].span<T>();
+  return {span.begin(), span.end()};
+}
+
+std::vector<std::int32_t> list(std::span<const std::int32_t> items) { return {items.begin(), items.end()}; }
+
+}  // namespace
+
+// User 0: 1 2 3 4 | 5 | 6. User 1 has one training event. User 2: all of its two events train. User 3: 9 8 | 7 | 9.
+const std::vector<Ids> kHistories = {{1, 2, 3, 4, 5, 6}, {5, 5, 1}, {3, 2}, {9, 8, 7, 9}};
+
+BOOST_AUTO_TEST_CASE(a_sample_is_a_users_last_training_events) {
+  const SequenceDataset data(tests::shop_of(kHistories, 10), {.context = 2});
+  BOOST_REQUIRE_EQUAL(data.samples_per_epoch(), 3);
+  const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 0}, {71, 0, 2}, {72, 0, 1}});
+  BOOST_TEST(values<std::int32_t>(batch, "ids") == (Ids{2, 3, 9, 3}));
+  BOOST_TEST(values<std::int32_t>(batch, "targets") == (Ids{3, 4, 8, 2}));
+  BOOST_TEST(values<std::int64_t>(batch, "offsets") == (Longs{0, 2, 3, 4}));
+  BOOST_TEST(values<std::int32_t>(batch, "positions") == (Ids{0, 1, 0, 0}));
+  BOOST_TEST(values<std::int32_t>(batch, "slots") == (Ids{0, 1, 0, 0}));
+  BOOST_TEST(values<std::uint64_t>(batch, "samples") == (std::vector<std::uint64_t>{70, 70, 71, 72}));
+  BOOST_TEST(batch.valid == 4);
+  BOOST_TEST(batch.samples == 3);
+  BOOST_TEST(batch.tokens == 0);  // speed is told in sequences
+  BOOST_TEST(batch.max_length == 2);
+}
+
+BOOST_AUTO_TEST_CASE(validation_knows_training_events_and_the_test_knows_both) {
+  const auto shop = tests::shop_of(kHistories, 10);
+  const HeldOut validation(shop, Part::kValidation, 3), test(shop, Part::kTest, 3);
+  BOOST_REQUIRE_EQUAL(validation.size(), 3);
+  BOOST_REQUIRE_EQUAL(test.size(), 3);
+  BOOST_TEST(validation.user(2) == 3);
+  const auto before = validation.collate(0, 3), after = test.collate(0, 3);
+  BOOST_TEST(values<std::int32_t>(before.batch, "ids") == (Ids{2, 3, 4, 5, 9, 8}));
+  BOOST_TEST(values<std::int64_t>(before.batch, "offsets") == (Longs{0, 3, 4, 6}));
+  BOOST_TEST(values<std::int32_t>(before.batch, "targets") == Ids(6, -100));
+  BOOST_TEST(list(before.targets.of(0)) == Ids{5});
+  BOOST_TEST(list(before.seen.of(0)) == (Ids{1, 2, 3, 4}));  // more than the window holds
+  BOOST_TEST(values<std::int32_t>(after.batch, "ids") == (Ids{3, 4, 5, 5, 5, 9, 8, 7}));
+  BOOST_TEST(list(after.targets.of(0)) == Ids{6});
+  BOOST_TEST(list(after.seen.of(1)) == Ids{5});
+  BOOST_TEST(list(after.seen.of(2)) == (Ids{7, 8, 9}));
+  BOOST_TEST(list(after.targets.of(2)) == Ids{9});  // had before, still what is asked for
+}
+
+BOOST_AUTO_TEST_CASE(histories_to_serve_are_cut_to_the_newest_and_may_be_empty) {
+  const std::vector<Ids> histories = {{1, 2, 3, 4}, {}, {9}};
+  const Batch batch = pack_histories(histories, 2);
+  BOOST_TEST(values<std::int32_t>(batch, "ids") == (Ids{3, 4, 9}));
+  BOOST_TEST(values<std::int64_t>(batch, "offsets") == (Longs{0, 2, 2, 3}));
+  BOOST_TEST(batch.valid == 0);
+}
+
+// Whatever batch, rank or micro-batch a user comes in; uniform over what it has not had.
+BOOST_AUTO_TEST_CASE(negatives_belong_to_the_sample_and_are_new_to_the_user) {
+  const auto shop = tests::shop_of(kHistories, 10);
+  const SequenceDataset data(shop, {.context = 5, .negatives = 3, .seed = 4});
+  const auto together = values<std::int32_t>(data.collate(std::vector<SampleRef>{{70, 0, 0}, {71, 0, 2}}), "negatives");
+  const auto first = values<std::int32_t>(data.collate(std::vector<SampleRef>{{70, 0, 0}}), "negatives");
+  auto apart = first;
+  for (const auto id : values<std::int32_t>(data.collate(std::vector<SampleRef>{{71, 0, 2}}), "negatives")) apart.push_back(id);
+  BOOST_TEST(together == apart);
+  BOOST_TEST(together.size() == 12U);  // 3 rows and 1
+  BOOST_TEST(first != values<std::int32_t>(data.collate(std::vector<SampleRef>{{170, 1, 0}}), "negatives"));
+  std::vector<int> counts(10, 0);
+  constexpr int kDraws = 3000;
+  for (std::uint64_t running = 0; running < kDraws; ++running)
+    for (const auto id : values<std::int32_t>(data.collate(std::vector<SampleRef>{{running, 0, 0}}), "negatives"))
+      ++counts[static_cast<std::size_t>(id)];
+  for (const int item : {1, 2, 3, 4}) BOOST_TEST(counts[static_cast<std::size_t>(item)] == 0);  // its training events
+  const double expected = kDraws * 9 / 6.0;  // held-out items are as unknown as any
+  for (const int item : {0, 5, 6, 7, 8, 9})
+    BOOST_CHECK_MESSAGE(std::abs(counts[static_cast<std::size_t>(item)] - expected) < 5 * std::sqrt(expected),
+                        item << ": " << counts[static_cast<std::size_t>(item)]);
+}
+
+BOOST_AUTO_TEST_CASE(a_shared_set_of_negatives_is_one_for_the_batch) {
+  const SequenceDataset data(tests::shop_of(kHistories, 10), {.context = 5, .negatives = 4, .shared_negatives = true});
+  const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 0}, {71, 0, 2}});
+  BOOST_TEST(batch["negatives"].elements() == 4);
+}
+
+BOOST_AUTO_TEST_CASE(nothing_to_learn_from_is_an_error) {
+  const auto shop = tests::shop_of({{1, 2, 3}, {4}}, 10);
+  tests::check_throws<DataError>([&] { SequenceDataset(shop, {.context = 5}); },
+                                 {"two events in the training part", "data.split"});
+  const auto all = tests::shop_of({{0, 1, 2, 0, 1}}, 3);
+  tests::check_throws<DataError>([&] { SequenceDataset(all, {.context = 5, .negatives = 1}); }, {"\"u0\"", "every item"});
+}
