@@ -6,6 +6,7 @@
 
 #include "kernels/base/dispatch.h"
 #include "kernels/cpu/candidate_loss.h"
+#include "kernels/cuda/candidate_loss.h"
 
 namespace tradewind::kernels {
 namespace {
@@ -54,6 +55,22 @@ void require_ids(const char* op, const CandidateBatch& b, const CandidateLossOpt
                b.negatives[i], b, o);
 }
 
+double beta_of(const CandidateBatch& b, const CandidateLossOptions& o) {
+  return o.kind == CandidateLossKind::kGbce ? gbce_beta(b.n, o.items == 0 ? b.V : o.items, o.calibration) : 1.0;
+}
+
+[[maybe_unused]] void require_on_device(const char* op, const CandidateBatch& b, const Launch& launch) {
+  require_device_memory(op, launch,
+                        {{"x", b.x},
+                         {"w", b.w},
+                         {"bias", b.bias},
+                         {"log_q", b.log_q},
+                         {"identity", b.identity},
+                         {"targets", b.targets},
+                         {"negatives", b.negatives},
+                         {"launch.step", launch.step}});
+}
+
 cpu::CandidateProblem problem_of(float* loss, void* dx, const CandidateBatch& b, const CandidateLossOptions& o, bool gradient,
                                  const Launch& launch) {
   return {.batch = b,
@@ -62,7 +79,7 @@ cpu::CandidateProblem problem_of(float* loss, void* dx, const CandidateBatch& b,
           .dx = static_cast<float*>(dx),
           .gradient = gradient,
           .loss_scale = gradient ? launch.step->loss_scale[o.task] : 0.0F,
-          .beta = o.kind == CandidateLossKind::kGbce ? gbce_beta(b.n, o.items == 0 ? b.V : o.items, o.calibration) : 1.0};
+          .beta = beta_of(b, o)};
 }
 
 }  // namespace
@@ -81,7 +98,15 @@ void candidate_loss(float* loss, void* dx, float* dw, float* dbias, const Candid
   constexpr const char* kOp = "candidate_loss";
   const bool gradient = dx != nullptr || dw != nullptr || dbias != nullptr;
   require_batch(kOp, loss, dx, b, gradient, o, launch);
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(kOp);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda) {
+      require_on_device(kOp, b, launch);
+      require_device_memory(kOp, launch, {{"loss", loss}, {"dx", dx}, {"dw", dw}, {"dbias", dbias}});
+      return detail::candidate_loss_cuda(loss, dx, dw, dbias, b, write, o, beta_of(b, o), launch);
+    } else {
+      throw_no_cuda(kOp);
+    }
+  }
   require_ids(kOp, b, o);
   cpu::candidate_loss(dw, dbias, problem_of(loss, dx, b, o, gradient, launch), write, launch);
 }
@@ -92,7 +117,15 @@ std::int64_t candidate_loss_sparse(float* loss, void* dx, std::int32_t* rows, fl
   constexpr const char* kOp = "candidate_loss_sparse";
   require(candidate_count(b, o) == 0 || (rows != nullptr && values != nullptr), kOp, "rows and values must be given");
   require_batch(kOp, loss, dx, b, true, o, launch);
-  if (launch.device.type == DeviceType::kCuda) throw_no_cuda(kOp);
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda) {
+      require_on_device(kOp, b, launch);
+      require_device_memory(kOp, launch, {{"loss", loss}, {"dx", dx}, {"rows", rows}, {"values", values}, {"dbias", dbias}});
+      return detail::candidate_loss_sparse_cuda(loss, dx, rows, values, dbias, b, write_dbias, o, beta_of(b, o), launch);
+    } else {
+      throw_no_cuda(kOp);
+    }
+  }
   require_ids(kOp, b, o);
   return cpu::candidate_loss_sparse(rows, values, dbias, problem_of(loss, dx, b, o, true, launch), write_dbias, launch);
 }

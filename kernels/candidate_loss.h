@@ -11,7 +11,8 @@
 // 1/(1+m), 1/(1+m) (kCandidates: the mean over all logits, as gSASRec and SASRec in "Turning Dross Into Gold Loss" have it).
 //
 // A negative that is ignore_index is not there; with remove_hits nor is one whose identity is that of the target: its id, or
-// identity[id]. Rows whose target is ignore_index have loss 0 and no gradient. Another id outside [0, V) throws DataError.
+// identity[id]. Rows whose target is ignore_index have loss 0 and no gradient. Another id outside [0, V) throws DataError; on
+// CUDA, where a kernel cannot throw, it makes its row's loss and dx NaN (a shared negative: those of all rows).
 //
 // Shapes: x [N, C], w [V, C], bias and log_q [V] float32 or null, targets [N], negatives [N, n], or [n] for all rows with
 // shared_negatives; loss [N]. Gradients of L = launch.step->loss_scale[task] * sum_n loss[n], in the same call: dx [N, C] is

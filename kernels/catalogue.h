@@ -14,7 +14,8 @@
 // V and equal = 0, which no real rank has. An infinite score is a score. No metric may be made of such a row: look for it.
 //
 // 2 N V C FLOPs; scores live for a block of queries and items at a time. CPU workspace: a packed part of w (at most 8 MiB, or
-// 512 items), 192 KiB a thread, 8 k bytes a query. CUDA: at most 256 MiB of scores, or 32 queries.
+// 512 items), 198 KiB a thread, 8 k bytes a query (a query and thread where there are few). CUDA: at most 256 MiB of scores, or
+// 32 queries.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,2 @@
+// candidate_loss.cu for the executor.
+#include "kernels/cuda/candidate_loss.cu"
