@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
+#include "launcher/compare_users.h"
 #include "launcher/output.h"
 #include "launcher/run_summary.h"
 #include "runtime/core/terminal.h"
@@ -21,8 +23,11 @@ using runtime::RunRecord;
 const char* const kHelp = R"(What sets runs apart: their configs, their results, their curves.
 
 usage: tradewind compare RUN RUN... [--json]
+       tradewind compare FILE FILE [--json]
 
   RUN     a run directory; the first is the one that the others are held against
+  FILE    what `tradewind evaluate --per-user FILE` wrote: two models user by
+          user, with the interval of their difference (paired bootstrap)
   --json  print one JSON object, without the curves
 
 The curves are of the validation loss where every run has at least two
@@ -31,6 +36,7 @@ evaluations, else of the training loss, smoothed.
 examples:
   tradewind compare runs/a runs/b
   tradewind compare runs/a runs/b runs/c --json
+  tradewind compare a.csv b.csv
 )";
 
 struct Point {
@@ -121,6 +127,8 @@ int run_compare(const Arguments& arguments, const models::Registry&) {
   line.flag("--json", json);
   line.parse(arguments, 1);
   if (others.empty()) line.complain("a second RUN is missing");
+  if (others.size() == 1 && std::filesystem::is_regular_file(first) && std::filesystem::is_regular_file(others[0]))
+    return compare_users(first, others[0], json);
   std::vector<RunRecord> runs{runtime::read_run(first)};
   for (const std::string& path : others) runs.push_back(runtime::read_run(path));
 

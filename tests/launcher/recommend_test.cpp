@@ -126,6 +126,19 @@ BOOST_FIXTURE_TEST_CASE(a_log_becomes_recommendations_in_the_shops_own_ids, Shop
   BOOST_REQUIRE_EQUAL(each.size(), 61U);
   BOOST_CHECK_EQUAL(each[0], "user,ndcg@10,hr@10,mrr,recall@10,precision@10,map@10,mrr@10");
 
+  // The same model twice is no difference; one of fewer steps is compared user by user.
+  good({"evaluate", "run", "--part", "validation", "--checkpoint", "140", "--per-user", "early.csv"});
+  const auto same =
+      nlohmann::json::parse(good({"compare", "each.csv", "each.csv", "--json"}).output).at("metrics").at("ndcg@10");
+  BOOST_CHECK(same.at("difference") == 0.0 && same.at("p") == 1.0);
+  const auto gain = nlohmann::json::parse(good({"compare", "early.csv", "each.csv", "--json"}).output);
+  BOOST_CHECK(gain.at("users") == 60 &&
+              gain["metrics"]["mrr"]["low"].get<double>() <= gain["metrics"]["mrr"]["difference"].get<double>());
+  BOOST_CHECK(holds(good({"compare", "early.csv", "each.csv"}).output, "B - A"));
+  folder.write("fewer.csv", each[0] + "\n" + each[1] + "\n");
+  refused({"compare", "each.csv", "fewer.csv"}, 3, "other users (60 and 1");
+  refused({"compare", "each.csv", "events.csv"}, 3, "--per-user");
+
   // C-9 has seen SKU-23 to SKU-32; what follows is 33.
   const auto rows = lines(good({"recommend", "run", "--user", "C-9", "--top", "3"}).output);
   BOOST_REQUIRE_EQUAL(rows.size(), 4U);
