@@ -20,7 +20,8 @@ namespace {
 
 const char* const kHelp = R"(The best items for users, by their whole history in the run's data.
 
-usage: tradewind recommend RUN --users FILE [--top N] [--format csv|jsonl]
+usage: tradewind recommend RUN --users FILE [--top N]
+                           [--format csv|jsonl|text] [--titles FILE]
                            [--allow FILE] [--keep-seen]
                            [--unknown popular|skip|error]
                            [--checkpoint best|last|STEP] [--set KEY=VALUE]...
@@ -31,7 +32,10 @@ usage: tradewind recommend RUN --users FILE [--top N] [--format csv|jsonl]
                   data.user_key; the ids are those of the shop
   --user ID       a user; may be given many times
   --top N         items for each (default 10)
-  --format F      csv (default): user,rank,item,score; jsonl: an object a user
+  --format F      csv (default): user,rank,item,score; jsonl: an object a user;
+                  text: for people, with the end of the history that led there
+  --titles FILE   text: the items' names for people, from CSV or JSON lines with
+                  the columns data.item_key and "title"
   --allow FILE    only these items: CSV or JSON lines with a column named as in
                   data.item_key
   --keep-seen     items that a user already had are candidates too
@@ -45,24 +49,38 @@ examples:
   tradewind recommend runs/sasrec-shop --users users.csv --top 10
   tradewind recommend runs/sasrec-shop --user C-1007 --format jsonl
   tradewind recommend runs/sasrec-shop --users users.csv --allow in-stock.csv
+  tradewind recommend runs/sasrec-shop --user C-1007 --top 5 --format text \
+    --titles items.csv
 )";
 
 struct RecommendOptions {
   std::filesystem::path run;
   std::vector<std::string> overrides, users;
-  std::string users_file, allow, checkpoint, format = "csv", unknown = "popular";
+  std::string users_file, allow, titles, checkpoint, format = "csv", unknown = "popular";
   std::int64_t top = 10;
   bool keep_seen = false;
 };
 
-/// Prints users' items in one of the two forms.
+/// Prints users' items in one of the three forms.
 class Answers {
  public:
-  Answers(const runtime::Vocabulary& items, bool json) : items_(items), json_(json) {
-    if (!json_) std::printf("user,rank,item,score\n");
+  Answers(const runtime::Vocabulary& items, std::string format, std::map<std::string, std::string> titles)
+      : items_(items), format_(std::move(format)), titles_(std::move(titles)) {
+    if (format_ == "csv") std::printf("user,rank,item,score\n");
   }
-  void print(const std::string& user, bool known, const std::vector<models::Scored>& best) const {
-    if (json_) {
+  void print(const std::string& user, std::span<const std::int32_t> history, const std::vector<models::Scored>& best) const {
+    const bool known = !history.empty();
+    if (format_ == "text") {
+      constexpr std::size_t kShown = 5;
+      const std::size_t hidden = history.size() - std::min(history.size(), kShown);
+      std::printf("%s\n", user.c_str());
+      if (hidden > 0) std::printf("  had %zu items, then\n", hidden);
+      if (!known) std::printf("  no history; what is most popular\n");
+      for (const std::int32_t item : history.subspan(hidden)) std::printf("      %s\n", named(item).c_str());
+      for (std::size_t r = 0; r < best.size(); ++r) std::printf("  %2zu. %s\n", r + 1, named(best[r].item).c_str());
+      return;
+    }
+    if (format_ == "jsonl") {
       nlohmann::ordered_json out = {{"user", user}, {"known", known}, {"items", nlohmann::ordered_json::array()}};
       for (const auto& [item, score] : best)
         out["items"].push_back({{"item", std::string(items_.name(item))}, {"score", score}});
@@ -75,8 +93,14 @@ class Answers {
   }
 
  private:
+  std::string named(std::int32_t item) const {
+    const std::string id(items_.name(item));
+    const auto title = titles_.find(id);
+    return title == titles_.end() ? id : id + "  " + title->second;
+  }
   const runtime::Vocabulary& items_;
-  bool json_;
+  std::string format_;
+  std::map<std::string, std::string> titles_;
 };
 
 /// Most events first; the score is the item's share of all events. A vocabulary that grew is not in order of counts.
@@ -124,11 +148,15 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
   if (!options.users_file.empty())
     for (auto& id : read_ids(options.users_file, run.config.interactions.user_key, "--users")) wanted.push_back(std::move(id));
   const auto allow = allowed(options, run.config, items);
+  std::map<std::string, std::string> titles;
+  if (!options.titles.empty())
+    for (auto& row : read_columns(options.titles, {run.config.interactions.item_key, "title"}, "--titles"))
+      titles[row[0]] = std::move(row[1]);
   const auto fallback = popular(items, allow, options.top);
   waiting.reset();
 
   run.context->set_stable_rows(true);  // an answer does not depend on who else is asked for
-  const Answers answers(items, options.format == "jsonl");
+  const Answers answers(items, options.format, std::move(titles));
   const models::ServeOptions serve{
       .top = options.top, .context = run.config.model->context(), .leave_out_seen = !options.keep_seen, .allow = allow};
   constexpr std::size_t kAtOnce = 256;
@@ -148,7 +176,7 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
     for (std::size_t i = 0; i < some.size(); ++i) {
       const bool known = !histories[i].empty();
       unknown += known ? 0 : 1;
-      if (known || options.unknown == "popular") answers.print(some[i], known, known ? best[i] : fallback);
+      if (known || options.unknown == "popular") answers.print(some[i], histories[i], known ? best[i] : fallback);
     }
   }
   if (unknown > 0)
@@ -168,6 +196,7 @@ int run_recommend(const Arguments& arguments, const models::Registry& registry) 
   line.option("--user", options.users);
   line.option("--top", options.top);
   line.option("--format", options.format);
+  line.option("--titles", options.titles);
   line.option("--allow", options.allow);
   line.flag("--keep-seen", options.keep_seen);
   line.option("--unknown", options.unknown);
@@ -176,7 +205,9 @@ int run_recommend(const Arguments& arguments, const models::Registry& registry) 
   line.parse(arguments, 1);
   if (options.users.empty() && options.users_file.empty()) line.complain("for whom? give --users FILE or --user ID");
   if (options.top < 1) line.complain("--top must be at least 1");
-  if (options.format != "csv" && options.format != "jsonl") line.complain("--format " + options.format + ": give csv or jsonl");
+  if (options.format != "csv" && options.format != "jsonl" && options.format != "text")
+    line.complain("--format " + options.format + ": give csv, jsonl or text");
+  if (!options.titles.empty() && options.format != "text") line.complain("--titles goes with --format text");
   if (options.unknown != "popular" && options.unknown != "skip" && options.unknown != "error")
     line.complain("--unknown " + options.unknown + ": give popular, skip or error");
   options.run = run;

@@ -145,6 +145,13 @@ BOOST_FIXTURE_TEST_CASE(a_log_becomes_recommendations_in_the_shops_own_ids, Shop
   BOOST_CHECK_EQUAL(rows[0], "user,rank,item,score");
   BOOST_CHECK_MESSAGE(rows[1].starts_with("C-9,1,SKU-33,"), rows[1]);
 
+  folder.write("names.csv", "sku,title\nSKU-33,\"Tea towel, linen\"\nSKU-32,Cup\n");
+  const auto shown =
+      good({"recommend", "run", "--user", "C-9", "--top", "1", "--format", "text", "--titles", "names.csv"}).output;
+  BOOST_CHECK_EQUAL(shown,
+                    "C-9\n  had 5 items, then\n      SKU-28\n      SKU-29\n      SKU-30\n      SKU-31\n      SKU-32  Cup\n   "
+                    "1. SKU-33  Tea towel, linen\n");
+
   folder.write("users.csv", "name,customer\nsomebody,C-1\nnobody,C-777\n");
   folder.write("stock.csv", "sku\nSKU-8\n\"SKU \"\"3\"\", blue\"\nSKU-999\n");
   const Outcome some =

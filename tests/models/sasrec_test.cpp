@@ -12,7 +12,7 @@
 #include "runtime/core/transfer.h"
 #include "runtime/optim/optimizer.h"
 #include "tests/support/oracle.h"
-#include "tests/support/shop.h"
+#include "tests/support/histories.h"
 #include "tests/support/throws.h"
 
 namespace tradewind::tests {

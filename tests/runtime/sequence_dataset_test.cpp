@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
-#include "tests/support/shop.h"
+#include "tests/support/histories.h"
 #include "tests/support/throws.h"
 
 using namespace tradewind;
