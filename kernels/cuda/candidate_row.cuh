@@ -64,11 +64,9 @@ struct RowLoss {
 template <class G>
 TRADEWIND_DEVICE RowLoss softmax_loss(const float* z, G* g, std::int64_t n, float positive, float factor) {
   float most = positive, other = 0.0F;
+  // fmaxf passes over a NaN, the sums below do not.
 #pragma unroll 4
-  for (std::int64_t j = lane(); j < n; j += kWarpSize) {
-    const float x = load(z + j);
-    most = x > most || x != x ? x : most;
-  }
+  for (std::int64_t j = lane(); j < n; j += kWarpSize) most = fmaxf(most, load(z + j));
   most = warp_max(most);
 #pragma unroll 4
   for (std::int64_t j = lane(); j < n; j += kWarpSize) other += exponential(load(z + j) - most);

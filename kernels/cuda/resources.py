@@ -56,6 +56,8 @@ SHAPES = {
     "positives_kernel": lambda *_: (256, 0),
     "offsets_kernel": lambda *_: (256, 0),
     "scatter_rows_kernel": lambda *_: (256, 0),
+    "l2_normalize_forward_kernel": lambda *_: (256, 0),
+    "l2_normalize_backward_kernel": lambda *_: (256, 0),
     "rank_kernel": lambda *_: (256, 9 * 8 * 4),
     "select_kernel": lambda *_: (256, (16 * 256 + 32) * 4),
     "decode_kernel": lambda *_: (256, 0),

@@ -1,6 +1,10 @@
 #include "runtime/ops/candidate_loss.h"
 
+#include <numeric>
+
 #include "kernels/base/error.h"
+#include "kernels/convert.h"
+#include "runtime/core/transfer.h"
 #include "runtime/ops/linear.h"
 
 namespace tradewind::runtime {
@@ -40,6 +44,49 @@ RowLosses candidate_loss(Tape& tape, const Variable& x, Parameter& weight, Param
                           train && bias != nullptr ? bias->gradient().data<float>() : nullptr, batch, write, typed,
                           context.launch());
   tape.record({&weight, bias}, [&tape, x, dx] { tape.contribute(x, dx); });
+  return {.loss = loss, .nll = loss};
+}
+
+RowLosses in_batch_softmax(Tape& tape, const Variable& query, const Variable& key, const Tensor& item, const Tensor& log_q,
+                           float scale, int task) {
+  const std::int64_t N = query.size(0), C = query.size(1);
+  require(key.value().shape() == query.value().shape(), "in_batch_softmax", "query and key differ in their shapes");
+  for (const Tensor& of_row : {item, log_q})
+    require(!of_row.defined() || of_row.elements() == N, "in_batch_softmax", "item and log_q need an element for each row");
+  Context& context = tape.context();
+  const DType dtype = query.value().dtype();
+  const bool train = tape.recording();
+  const Tensor host_rows(host_allocator(), {N}, DType::kInt32);
+  std::iota(host_rows.data<std::int32_t>(), host_rows.data<std::int32_t>() + N, 0);
+  const Tensor rows = on_device(context, host_rows), loss = context.tensor({N});
+  const Tensor dquery = train ? context.tensor({N, C}, dtype) : Tensor(), dtable = train ? context.tensor({N, C}) : Tensor();
+  const kernels::CandidateBatch batch{.x = query.value().raw(),
+                                      .w = key.value().raw(),
+                                      .log_q = log_q.defined() ? log_q.data<float>() : nullptr,
+                                      .identity = item.defined() ? item.data<std::int32_t>() : nullptr,
+                                      .targets = rows.data<std::int32_t>(),
+                                      .negatives = rows.data<std::int32_t>(),
+                                      .N = N,
+                                      .V = N,
+                                      .C = C,
+                                      .n = N};
+  const kernels::CandidateLossOptions options{.kind = kernels::CandidateLossKind::kSoftmax,
+                                              .scale = scale,
+                                              .shared_negatives = true,
+                                              .remove_hits = true,
+                                              .task = task,
+                                              .dtype = dtype};
+  kernels::candidate_loss(loss.data<float>(), dquery.raw(), train ? dtable.data<float>() : nullptr, nullptr, batch,
+                          kernels::Write::kAssign, options, context.launch());
+  Tensor dkey = dtable;
+  if (train && dtype != DType::kFloat32) {
+    dkey = context.tensor({N, C}, dtype);
+    kernels::convert(dkey.raw(), dtype, dtable.raw(), DType::kFloat32, N * C, context.launch());
+  }
+  tape.record({}, [&tape, query, key, dquery, dkey] {
+    tape.contribute(query, dquery);
+    tape.contribute(key, dkey);
+  });
   return {.loss = loss, .nll = loss};
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/ops/linear_cross_entropy.h"
 #include "runtime/ops/mlp.h"
 #include "runtime/ops/norm.h"
+#include "tests/support/differences.h"
 #include "tests/support/oracle.h"
 
 namespace tradewind::tests {
@@ -91,23 +92,11 @@ BOOST_AUTO_TEST_CASE(gradients_of_shared_weights_and_branches_agree_with_differe
     f.loss(tape);
     tape.backward();
   }
-  for (Parameter* p : {&f.weight, &f.bias, &f.head, &f.scale}) {
-    const auto g = p->gradient().span<float>();
-    const std::vector<float> gradient(g.begin(), g.end());
-    const auto value = p->value().span<float>();
-    for (std::size_t i = 0; i < value.size(); i += 3) {
-      const float keep = value[i];
-      const auto at = [&](float v) {
-        value[i] = v;
-        Tape tape(f.context, false);
-        return f.loss(tape);
-      };
-      const double difference = (at(keep + 1e-2F) - at(keep - 1e-2F)) / 2e-2;
-      value[i] = keep;
-      BOOST_CHECK_MESSAGE(!!(std::abs(difference - gradient[i]) <= 2e-3 + 0.01 * std::abs(difference)),
-                          p->name() << "[" << i << "]: difference " << difference << ", gradient " << gradient[i]);
-    }
-  }
+  for (Parameter* p : {&f.weight, &f.bias, &f.head, &f.scale})
+    check_differences(*p, 3, 2e-3, [&] {
+      Tape tape(f.context, false);
+      return f.loss(tape);
+    });
 }
 
 BOOST_AUTO_TEST_CASE(a_second_micro_batch_doubles_every_gradient) {

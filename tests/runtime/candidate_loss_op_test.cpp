@@ -2,8 +2,11 @@
 #include "runtime/ops/candidate_loss.h"
 
 #include "kernels/base/error.h"
+#include "runtime/ops/l2_normalize.h"
 #include "runtime/ops/linear.h"
+#include "tests/support/differences.h"
 #include "tests/support/oracle.h"
+#include "tests/support/safetensors.h"
 
 namespace tradewind::tests {
 namespace {
@@ -75,22 +78,11 @@ BOOST_AUTO_TEST_CASE(gradients_agree_with_differences) {
     for (const bool shared : {false, true}) {
       Fixture f(kind, shared);
       f.step(1);
-      for (Parameter* p : {&f.layer, &f.table, &f.bias}) {
-        const std::vector<float> gradient = gradient_of(*p);
-        const auto value = p->value().span<float>();
-        for (std::size_t i = 0; i < value.size(); i += 2) {
-          const float keep = value[i];
-          const auto at = [&](float v) {
-            value[i] = v;
-            Tape tape(f.context, false);
-            return f.loss(tape);
-          };
-          const double difference = (at(keep + 1e-2F) - at(keep - 1e-2F)) / 2e-2;
-          value[i] = keep;
-          BOOST_CHECK_MESSAGE(!!(std::abs(difference - gradient[i]) <= 2e-4 + 0.01 * std::abs(difference)),
-                              p->name() << "[" << i << "]: difference " << difference << ", gradient " << gradient[i]);
-        }
-      }
+      for (Parameter* p : {&f.layer, &f.table, &f.bias})
+        check_differences(*p, 2, 2e-4, [&] {
+          Tape tape(f.context, false);
+          return f.loss(tape);
+        });
     }
 }
 
@@ -106,6 +98,65 @@ BOOST_AUTO_TEST_CASE(a_second_micro_batch_doubles_every_gradient) {
       check_close(p->name(), gradient_of(*p), twice, 1e-6);
     }
   }
+}
+
+// Both towers from one layer, so that its gradient has both parts.
+BOOST_AUTO_TEST_CASE(in_batch_gradients_agree_with_differences) {
+  Context context({}, 2, 1);
+  ParameterStore store;
+  Parameter& layer = store.add("layer", {6, 6}, Init::normal(0.5F), true);
+  store.allocate(context);
+  context.step_state().loss_scale[1] = 0.2F;
+  const Tensor left = context.tensor({5, 6}), right = context.tensor({5, 6});
+  std::ranges::copy(random_values(30, 3), left.data<float>());
+  std::ranges::copy(random_values(30, 4), right.data<float>());
+  const auto loss_of = [&](Tape& tape) {
+    const Variable query = l2_normalize(tape, linear(tape, tape.constant(left), layer, nullptr));
+    const Variable key = l2_normalize(tape, linear(tape, tape.constant(right), layer, nullptr));
+    double total = 0;
+    const RowLosses losses = in_batch_softmax(tape, query, key, ids_of({5}, {7, 8, 7, 9, 1}), Tensor(), 2.0F, 1);
+    for (const float l : losses.loss.span<float>()) total += l;
+    return total * 0.2;
+  };
+  store.begin_step();
+  {
+    Tape tape(context, true);
+    loss_of(tape);
+    tape.backward();
+  }
+  check_differences(layer, 1, 5e-4, [&] {
+    Tape tape(context, false);
+    return loss_of(tape);
+  });
+}
+
+BOOST_AUTO_TEST_CASE(info_nce_has_its_golden_values) {
+  const GoldenTensors golden(golden_path("layers/info_nce.safetensors"));
+  Context context({}, 2, 1);
+  context.step_state().loss_scale[0] = golden.values("grad_out")[0] / 6;
+  const auto tensor_of = [&](const std::string& name, const Shape& shape) {
+    Tensor out = context.tensor(shape);
+    std::ranges::copy(golden.values(name), out.data<float>());
+    return out;
+  };
+  // What reaches the leaves, through a node below all others.
+  std::vector<float> dquery, dkey;
+  Tape tape(context, true);
+  const Variable query = tape.variable(tensor_of("query", {6, 8})), key = tape.variable(tensor_of("key", {6, 8}));
+  tape.record({}, [&] {
+    for (const auto& [from, to] : {std::pair{&query, &dquery}, {&key, &dkey}}) {
+      const auto g = from->gradient().span<float>();
+      to->assign(g.begin(), g.end());
+    }
+  });
+  const RowLosses losses = in_batch_softmax(tape, l2_normalize(tape, query), l2_normalize(tape, key),
+                                            ids_of({6}, golden["item_ids"].ids()), tensor_of("log_q", {6}), 1 / 0.1F);
+  double mean = 0;
+  for (const float l : losses.loss.span<float>()) mean += l / 6.0;
+  tape.backward();
+  check_close("out", std::vector<double>{mean}, golden.values("out"), 1e-6);
+  check_close("grad_query", dquery, golden.values("grad_query"), 3e-6);
+  check_close("grad_key", dkey, golden.values("grad_key"), 3e-6);
 }
 
 BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit_are_named) {

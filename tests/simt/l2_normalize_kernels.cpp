@@ -1,0 +1,2 @@
+// l2_normalize.cu for the executor.
+#include "kernels/cuda/l2_normalize.cu"
