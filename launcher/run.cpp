@@ -20,6 +20,7 @@ namespace tradewind::launcher {
 
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> kAll = {
+      {"check", "look at every row of the data before training on it", run_check},
       {"prepare", "tokenise a text once, for training on texts larger than memory", run_prepare},
       {"train", "train a model from a config file, or go on with a run", run_train},
       {"evaluate", "how good a run's model is on data held out", run_evaluate},

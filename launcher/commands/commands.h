@@ -6,6 +6,7 @@
 
 namespace tradewind::launcher {
 
+int run_check(const Arguments& arguments, const models::Registry& registry);
 int run_prepare(const Arguments& arguments, const models::Registry& registry);
 int run_train(const Arguments& arguments, const models::Registry& registry);
 int run_evaluate(const Arguments& arguments, const models::Registry& registry);
