@@ -111,9 +111,9 @@ void InteractionsConfig::describe(Fields& f) {
   f.field("test_path", test_path, "With split = \"given\": the table of events to test on.");
   f.field("format", format,
           "csv: the first line names the columns and tells the separator (a tab too). jsonl: an object a line. spaces: fields "
-          "between blanks. sequences: a user and its items a line. auto: by the name, csv for .csv, .tsv and .inter, jsonl for "
-          ".jsonl and .ndjson.",
-          {"auto", "csv", "jsonl", "spaces", "sequences"});
+          "between blanks. sequences: a user and its items a line. hdf5: a dataset a column. auto: by the name, csv for .csv, "
+          ".tsv and .inter, jsonl for .jsonl and .ndjson, hdf5 for .h5 and .hdf5.",
+          {"auto", "csv", "jsonl", "spaces", "sequences", "hdf5"});
   f.field("columns", columns, "Names of the columns of a file whose first line does not give them, e.g. \"user item time\".");
   f.field("comment", comment, "Lines that begin so are passed over; \"\": none.");
   f.field("user_key", user_key, "The column (of jsonl: the key) of the user's id.");

@@ -8,6 +8,7 @@
 
 #include "runtime/config/config.h"
 #include "runtime/data/csv.h"
+#include "runtime/data/table_hdf5.h"
 #include "runtime/data/table_json.h"
 #include "runtime/text/utf8.h"
 
@@ -43,6 +44,7 @@ TableFormat table_format_of_name(const std::filesystem::path& file) {
   const std::string kind = name.extension().string();
   if (kind == ".csv" || kind == ".tsv" || kind == ".inter") return TableFormat::kCsv;
   if (kind == ".jsonl" || kind == ".ndjson") return TableFormat::kJsonLines;
+  if (kind == ".h5" || kind == ".hdf5") return TableFormat::kHdf5;
   throw ConfigError(
       fmt::format("the name of {} does not tell what is in it. Set data.format to \"csv\" (also of tabs), "
                   "\"jsonl\", \"spaces\" (a row: user item) or \"sequences\" (a row: user item item ...)",
@@ -54,11 +56,18 @@ TableFormat table_format(const std::string& name, const std::filesystem::path& f
   return name == "csv"      ? TableFormat::kCsv
          : name == "jsonl"  ? TableFormat::kJsonLines
          : name == "spaces" ? TableFormat::kSpaces
+         : name == "hdf5"   ? TableFormat::kHdf5
                             : TableFormat::kSequences;
 }
 
 TableStream::TableStream(const std::filesystem::path& file, const TableOptions& options, std::vector<WantedColumn> wanted)
-    : stream_(ByteStream::open(file, options.path_key)), options_(options), wanted_(std::move(wanted)) {
+    : name_(file.string()), options_(options), wanted_(std::move(wanted)) {
+  if (options_.format == TableFormat::kHdf5) {
+    hdf5_ = std::make_unique<Hdf5Rows>(file, wanted_, options_.path_key);
+    for (std::size_t i = 0; i < wanted_.size(); ++i) places_.push_back(i);
+    return;
+  }
+  stream_ = ByteStream::open(file, options_.path_key);
   fill();
   check_text_beginning(name(), buffer_, options_.path_key);
   if (std::string_view(buffer_).starts_with(kByteOrderMark)) at_ = kByteOrderMark.size();
@@ -250,12 +259,16 @@ bool TableStream::read_json(ProblemSink& sink) {
 }
 
 bool TableStream::next(ProblemSink& sink) {
+  if (hdf5_) return hdf5_->next(fields_) && ++line_ > 0;
   while (std::exchange(waiting_, false) || next_record())
     if (split_record(sink)) return true;
   return false;
 }
 
 DataProblem TableStream::problem_at(std::size_t place, std::string kind, std::string what, std::string repair) const {
+  DataProblem problem{
+      .kind = std::move(kind), .file = name(), .line = line_, .what = std::move(what), .repair = std::move(repair)};
+  if (hdf5_) return problem;
   std::size_t offset = 0;
   if (json_)
     offset = json_->offset_of(record_, place);
@@ -264,12 +277,9 @@ DataProblem TableStream::problem_at(std::size_t place, std::string kind, std::st
   else
     offset = static_cast<std::size_t>(fields_[place].data() - record_.data());
   const TextPosition at = position_of(record_, offset);
-  return {.kind = std::move(kind),
-          .file = name(),
-          .line = line_ + at.line - 1,
-          .column = at.column,
-          .what = std::move(what),
-          .repair = std::move(repair)};
+  problem.line += at.line - 1;
+  problem.column = at.column;
+  return problem;
 }
 
 }  // namespace tradewind::runtime

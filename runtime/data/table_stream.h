@@ -4,6 +4,7 @@
 //   jsonl      one object a line; a column is a key of it, an id a string or an integer
 //   spaces     fields between blanks or tabs
 //   sequences  the same, any number of fields a line: an id and what belongs to it
+//   hdf5       a dataset of one dimension for each column (table_hdf5.h); a line is a row
 //
 // A name in a header may carry a type behind a colon, as RecBole's files do (user_id:token): the wanted name is with it or
 // without. Memory is that of the longest row.
@@ -22,12 +23,12 @@
 
 namespace tradewind::runtime {
 
-enum class TableFormat { kCsv, kJsonLines, kSpaces, kSequences };
+enum class TableFormat { kCsv, kJsonLines, kSpaces, kSequences, kHdf5 };
 
-/// By the name without .gz, .zst or .xz: .csv, .tsv and .inter are CSV, .jsonl and .ndjson JSON lines. Throws ConfigError for
-/// others: what is within cannot be told.
+/// By the name without .gz, .zst or .xz: .csv, .tsv and .inter are CSV, .jsonl and .ndjson JSON lines, .h5 and .hdf5
+/// HDF5. Throws ConfigError for others: what is within cannot be told.
 TableFormat table_format_of_name(const std::filesystem::path& file);
-/// `name` is "auto", "csv", "jsonl", "spaces" or "sequences".
+/// `name` is "auto", "csv", "jsonl", "spaces", "sequences" or "hdf5".
 TableFormat table_format(const std::string& name, const std::filesystem::path& file);
 
 struct TableOptions {
@@ -69,13 +70,12 @@ class TableStream {
     return problem_at(places_[i], std::move(kind), std::move(what), std::move(repair));
   }
 
-  const std::string& name() const { return stream_->name(); }
-  std::string compression() const { return stream_->compression(); }
-  /// XXH3-64 of the contents, after decompression; all of them once next() gave false.
-  std::uint64_t checksum() const { return stream_->checksum(); }
+  const std::string& name() const { return name_; }
+  std::string compression() const { return stream_ == nullptr ? "" : stream_->compression(); }
 
  private:
   class JsonRow;
+  class Hdf5Rows;
   bool fill();
   bool next_record();
   std::size_t record_length(std::string_view rest) const;
@@ -88,7 +88,8 @@ class TableStream {
   std::string header_hint() const;
   bool csv() const { return options_.format == TableFormat::kCsv; }
 
-  std::unique_ptr<ByteStream> stream_;
+  std::string name_;
+  std::unique_ptr<ByteStream> stream_;  // null of HDF5
   TableOptions options_;
   std::vector<WantedColumn> wanted_;
   std::vector<std::string> columns_;
@@ -104,7 +105,8 @@ class TableStream {
   std::string_view record_;  // the row, without its line break
   std::vector<std::string_view> fields_;
   std::vector<std::string> unquoted_;
-  std::unique_ptr<JsonRow> json_;
+  std::unique_ptr<JsonRow> json_;   // of JSON lines
+  std::unique_ptr<Hdf5Rows> hdf5_;  // of HDF5
 };
 
 }  // namespace tradewind::runtime
