@@ -35,6 +35,7 @@ const std::vector<Verb>& verbs() {
       {"compare", "what sets runs apart: configs, results, curves", run_compare},
       {"report", "runs as a page to look at: curves, results, samples", run_report},
       {"config", "explain the keys of a config file", run_config},
+      {"demo-shop", "write a made-up shop to try recommenders on", run_demo_shop},
       {"demo-text", "write product copy to try training on", run_demo_text},
       {"env", "what a bug report needs", run_env},
       {"completion", "what makes bash, zsh or fish complete the command line", run_completion},

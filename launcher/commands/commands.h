@@ -18,6 +18,7 @@ int run_similar(const Arguments& arguments, const models::Registry& registry);
 int run_export(const Arguments& arguments, const models::Registry& registry);
 int run_verify(const Arguments& arguments, const models::Registry& registry);
 int run_config(const Arguments& arguments, const models::Registry& registry);
+int run_demo_shop(const Arguments& arguments, const models::Registry& registry);
 int run_demo_text(const Arguments& arguments, const models::Registry& registry);
 int run_inspect(const Arguments& arguments, const models::Registry& registry);
 int run_compare(const Arguments& arguments, const models::Registry& registry);

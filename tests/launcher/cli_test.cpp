@@ -88,7 +88,7 @@ BOOST_AUTO_TEST_CASE(every_verb_has_help_with_examples_in_80_columns) {
   check_columns(program.output);
   BOOST_CHECK_EQUAL(shop.run({"-h"}).output, program.output);
   for (const std::string verb : {"check", "train", "evaluate", "generate", "export", "verify", "inspect", "compare", "report",
-                                 "config", "demo-text", "env", "completion", "help"}) {
+                                 "config", "demo-shop", "demo-text", "env", "completion", "help"}) {
     BOOST_CHECK(holds(program.output, "\n  " + verb + " "));
     const Outcome help = shop.run({verb, "--help"});
     BOOST_CHECK_EQUAL(help.code, 0);
