@@ -11,8 +11,8 @@
 #include "models/recommend/ranking_validation.h"
 #include "runtime/core/transfer.h"
 #include "runtime/optim/optimizer.h"
-#include "tests/support/oracle.h"
 #include "tests/support/histories.h"
+#include "tests/support/oracle.h"
 #include "tests/support/throws.h"
 
 namespace tradewind::tests {
