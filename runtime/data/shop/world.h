@@ -30,11 +30,11 @@ inline constexpr int kNeedsOfCategory = 2;
 inline constexpr int kNeeds = kCategories / kStages * kNeedsOfCategory;
 inline constexpr int kYear = 365;
 
-inline constexpr double kBrowse = 0.05;
+inline constexpr double kBrowse = 0.03;
 inline constexpr double kOtherStyle = 0.05;
-inline constexpr double kStay = 0.15;
-inline constexpr double kSkip = 0.05;
-inline constexpr double kFollow = 0.35;
+inline constexpr double kStay = 0.1;
+inline constexpr double kSkip = 0.02;
+inline constexpr double kFollow = 0.2;
 inline constexpr std::array<double, 3> kSuccessorShares{0.6, 0.3, 0.1};
 inline constexpr double kSeason = 0.6;
 inline constexpr double kTasteOfAge = 0.4;  // how many of an age band have its style for a taste; the others share the rest
