@@ -14,6 +14,7 @@
 #include "runtime/core/terminal.h"
 #include "runtime/data/csv.h"
 #include "runtime/data/sequence_dataset.h"
+#include "runtime/train/run_record.h"
 
 namespace tradewind::launcher {
 namespace {
@@ -139,6 +140,7 @@ void print_ranking(const Measured& measured, const RunData& data, const RunConfi
 }
 
 int evaluate(EvaluateOptions options, const models::Registry& registry) {
+  runtime::require_run(options.run);
   auto waiting = std::make_unique<Waiting>("loading the checkpoint");
   const bool ranks = read_run_config(options.run / "config.toml", options.overrides, registry).model->data_kind() ==
                      models::DataKind::kInteractions;

@@ -178,7 +178,7 @@ BOOST_AUTO_TEST_CASE(a_run_goes_on_only_with_its_own_text) {
   const Shop shop;
   const std::int64_t step = train_a_while(shop);
   shop.write("text.txt", text_of(shop.path("text.txt")) + "A soft towel.\n");
-  check_refused(shop.train(kLong), 3, {"text.txt", "is not the text", "--fresh"});
+  check_refused(shop.train(kLong), 3, {"text.txt", "is not what this run began with", "--fresh"});
   BOOST_CHECK_EQUAL(shop.evaluated_step(), step);
 }
 
