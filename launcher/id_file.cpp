@@ -11,6 +11,7 @@ std::vector<std::vector<std::string>> read_columns(const std::filesystem::path& 
   options.format = runtime::table_format_of_name(file);
   options.path_key = option;
   std::vector<runtime::WantedColumn> wanted;
+  wanted.reserve(columns.size());
   for (const auto& column : columns) wanted.push_back({column, option, true});
   runtime::TableStream rows(file, options, wanted);
   runtime::ThrowProblems sink;

@@ -28,7 +28,7 @@ Popularity::Popularity(Context& context, const Interactions& interactions) {
 RowLosses Popularity::forward(Tape&, const Batch&) { throw InternalError("Popularity: there is nothing to train"); }
 
 Tensor Popularity::queries(Context& context, const Batch& batch) {
-  const Tensor out = context.tensor({batch["offsets"].elements() - 1, 1});
+  Tensor out = context.tensor({batch["offsets"].elements() - 1, 1});
   out.zero();
   return out;
 }

@@ -10,7 +10,7 @@ using namespace runtime;  // NOLINT: as models are written
 Tensor last_rows(Context& context, const Tensor& x, const Batch& batch) {
   const auto* offsets = batch.on_host("offsets").data<std::int64_t>();
   const std::int64_t S = batch["offsets"].elements() - 1, N = x.size(0), C = x.size(1);
-  const Tensor out = context.tensor({S, C}, x.dtype());
+  Tensor out = context.tensor({S, C}, x.dtype());
   const Tensor rows(host_allocator(), {S}, DType::kInt32);
   for (std::int64_t s = 0; s < S; ++s)
     rows.data<std::int32_t>()[s] = static_cast<std::int32_t>(offsets[s + 1] > offsets[s] ? offsets[s + 1] - 1 : 0);

@@ -45,7 +45,7 @@ std::vector<std::vector<Scored>> recommend(Context& context, Recommender& model,
   std::vector<std::int32_t> seen;
   for (auto history : histories) {
     std::ranges::sort(history);
-    history.erase(std::ranges::unique(history).begin(), history.end());
+    history.erase(std::unique(history.begin(), history.end()), history.end());
     seen.insert(seen.end(), history.begin(), history.end());
     offsets.push_back(static_cast<std::int64_t>(seen.size()));
   }

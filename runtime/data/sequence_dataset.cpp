@@ -73,7 +73,7 @@ std::vector<std::int32_t> training_items(const Interactions& x, std::int32_t use
   std::vector<std::int32_t> out;
   items_of(out, x, user, [](Part part) { return part == Part::kTrain; });
   std::ranges::sort(out);
-  out.erase(std::ranges::unique(out).begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 
@@ -112,12 +112,12 @@ Tensor SequenceDataset::draw(std::span<const SampleRef> samples, const Batch& ba
   const std::int64_t n = options_.negatives, items = interactions_->items->size();
   const auto key = kernels::philox_key(options_.seed, purpose_of("negatives"));
   if (options_.shared_negatives) {
-    const Tensor out(allocator_, {n}, DType::kInt32);
+    Tensor out(allocator_, {n}, DType::kInt32);
     for (std::int64_t j = 0; j < n; ++j) out.data<std::int32_t>()[j] = drawn(key, samples[0].running, 0, j, 0, items);
     return out;
   }
   const auto* offsets = batch["offsets"].data<std::int64_t>();
-  const Tensor out(allocator_, {batch["ids"].elements(), n}, DType::kInt32);
+  Tensor out(allocator_, {batch["ids"].elements(), n}, DType::kInt32);
   auto* to = out.data<std::int32_t>();
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const auto had = training_items(*interactions_, users_[static_cast<std::size_t>(samples[i].index)]);
@@ -170,7 +170,7 @@ HeldOut::Queries HeldOut::collate(std::int64_t begin, std::int64_t end) const {
     items_of(items, *interactions_, user(i), [this](Part part) { return part < part_; });
     histories.push_back(items);
     std::ranges::sort(items);
-    items.erase(std::ranges::unique(items).begin(), items.end());
+    items.erase(std::unique(items.begin(), items.end()), items.end());
     out.seen.items.insert(out.seen.items.end(), items.begin(), items.end());
     out.seen.offsets.push_back(static_cast<std::int64_t>(out.seen.items.size()));
     items_of(items, *interactions_, user(i), [this](Part part) { return part == part_; });
