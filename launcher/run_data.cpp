@@ -13,27 +13,13 @@ using runtime::Part;
 
 constexpr const char* kItems = "vocabulary.items";
 
-/// Keeps the data set alive that it looks at.
-class OwningLossValidation final : public runtime::Validation {
- public:
-  explicit OwningLossValidation(std::shared_ptr<const runtime::Dataset> data) : data_(std::move(data)), loss_(*data_) {}
-  runtime::Evaluation run(runtime::Context& context, runtime::Task& task, const runtime::EvaluationPlan& plan) const override {
-    return loss_.run(context, task, plan);
-  }
-  std::int64_t samples() const override { return loss_.samples(); }
-
- private:
-  std::shared_ptr<const runtime::Dataset> data_;
-  runtime::LossValidation loss_;
-};
-
 RunData load_text(const RunConfig& config, const runtime::Checkpoint* kept) {
   const auto tokenizer = kept == nullptr ? nullptr : tokenizer_of(*kept);
   const auto corpus = runtime::load_text_corpus(config.data, config.model->context(),
                                                 static_cast<std::uint64_t>(config.run.seed), tokenizer.get());
   RunData out;
   out.train = corpus.train;
-  if (corpus.validation != nullptr) out.validation = std::make_shared<OwningLossValidation>(corpus.validation);
+  if (corpus.validation != nullptr) out.validation = std::make_shared<runtime::LossValidation>(corpus.validation);
   out.inputs.vocabulary = corpus.tokenizer->vocabulary_size();
   out.checksum = corpus.train->checksum();
   out.source = config.data.path;

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 
@@ -62,9 +63,11 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
     std::vector<std::vector<std::int32_t>> histories;
     std::map<std::int32_t, std::int64_t> at;  // of a user in histories
     std::vector<models::Pair> pairs;
+    std::vector<bool> scored;  // the rows that are pairs
     for (const auto& row : some) {
       const std::int32_t user = data.interactions->users->find(row[0]), item = data.interactions->items->find(row[1]);
-      if (user < 0 || item < 0 || data.interactions->items_of(user).empty()) continue;
+      scored.push_back(user >= 0 && item >= 0 && !data.interactions->items_of(user).empty());
+      if (!scored.back()) continue;
       const auto [place, is_new] = at.emplace(user, static_cast<std::int64_t>(histories.size()));
       const auto history = data.interactions->items_of(user);
       if (is_new) histories.emplace_back(history.begin(), history.end());
@@ -72,13 +75,10 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
     }
     const auto scores = models::score_pairs(*run.context, model, histories, pairs, run.config.model->context());
     std::size_t next = 0;
-    for (const auto& row : some) {
-      const std::int32_t user = data.interactions->users->find(row[0]), item = data.interactions->items->find(row[1]);
-      const bool scored = user >= 0 && item >= 0 && !data.interactions->items_of(user).empty();
-      std::printf("%s,%s,%s\n", runtime::csv_field(row[0]).c_str(), runtime::csv_field(row[1]).c_str(),
-                  scored ? fmt::format("{:.6g}", scores[next++]).c_str() : "");
-      unscored += scored ? 0 : 1;
-    }
+    for (std::size_t i = 0; i < some.size(); ++i)
+      std::printf("%s,%s,%s\n", runtime::csv_field(some[i][0]).c_str(), runtime::csv_field(some[i][1]).c_str(),
+                  scored[i] ? fmt::format("{:.6g}", scores[next++]).c_str() : "");
+    unscored += std::ranges::count(scored, false);
   }
   if (unscored > 0)
     warn(fmt::format("{} of {} pairs have no score: the user has no history in {}, or the run does not know the item", unscored,

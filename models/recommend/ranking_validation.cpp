@@ -15,28 +15,21 @@ using namespace runtime;  // NOLINT: as models are written
 
 namespace {
 
-template <class T>
-Tensor tensor_of(Context& context, const std::vector<T>& values, DType dtype) {
-  const Tensor host(host_allocator(), {static_cast<std::int64_t>(values.size())}, dtype);
-  std::copy(values.begin(), values.end(), host.data<T>());
-  return on_device(context, host);
-}
-
 /// Some users' queries and what is asked of them, where the context computes.
 struct Asked {
   Asked(Context& context, Recommender& model, const HeldOut::Queries& of)
       : queries(model.queries(context, on_device(context, of.batch))),
         items(model.item_vectors(context)),
         bias(model.item_bias()),
-        target_offsets(tensor_of(context, of.targets.offsets, DType::kInt64)),
-        targets(tensor_of(context, of.targets.items, DType::kInt32)) {}
+        target_offsets(on_device_of<std::int64_t>(context, of.targets.offsets)),
+        targets(on_device_of<std::int32_t>(context, of.targets.items)) {}
   Tensor queries, items, bias, target_offsets, targets;
 };
 
 std::vector<TargetRank> ranks_of(Context& context, const Asked& asked, const HeldOut::Queries& of, bool leave_out_seen) {
   auto catalogue = catalogue_of(asked.queries, asked.items, asked.bias);
-  const Tensor seen_offsets = tensor_of(context, of.seen.offsets, DType::kInt64),
-               seen = tensor_of(context, of.seen.items, DType::kInt32);
+  const Tensor seen_offsets = on_device_of<std::int64_t>(context, of.seen.offsets),
+               seen = on_device_of<std::int32_t>(context, of.seen.items);
   if (leave_out_seen) {
     catalogue.exclude_offsets = seen_offsets.data<std::int64_t>();
     catalogue.exclude = seen.data<std::int32_t>();
@@ -63,7 +56,7 @@ double nll_of(Context& context, const Asked& asked, const HeldOut::Queries& of) 
   for (std::size_t i = 0; i + 1 < of.targets.offsets.size(); ++i)
     query_of.insert(query_of.end(), static_cast<std::size_t>(of.targets.offsets[i + 1] - of.targets.offsets[i]),
                     static_cast<std::int32_t>(i));
-  const Tensor rows = tensor_of(context, query_of, DType::kInt32);
+  const Tensor rows = on_device_of<std::int32_t>(context, query_of);
   const DType dtype = asked.queries.dtype();
   const Tensor x = context.tensor({total, C}, dtype), loss = context.tensor({total}), nll = context.tensor({total});
   kernels::embedding_forward(x.raw(), asked.queries.raw(), rows.data<std::int32_t>(), total, asked.queries.size(0), C,

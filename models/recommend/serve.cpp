@@ -12,13 +12,6 @@ using namespace runtime;  // NOLINT: as models are written
 
 namespace {
 
-template <class T>
-Tensor on_device_of(Context& context, std::span<const T> values) {
-  const Tensor host(host_allocator(), {static_cast<std::int64_t>(values.size())}, kernels::dtype_of<T>);
-  std::copy(values.begin(), values.end(), host.data<T>());
-  return on_device(context, host);
-}
-
 std::vector<std::vector<Scored>> best_of(Context& context, const kernels::Catalogue& catalogue, std::int64_t top) {
   const std::int64_t k = std::min(top, catalogue.V);
   const Tensor ids = context.tensor({catalogue.N, k}, DType::kInt32), scores = context.tensor({catalogue.N, k});

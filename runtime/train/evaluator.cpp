@@ -47,7 +47,7 @@ Evaluation LossValidation::run(Context& context, Task& task, const EvaluationPla
     std::vector<SampleRef> refs;
     for (std::int64_t i = begin; i < end; ++i)
       refs.push_back({.running = static_cast<std::uint64_t>(i), .epoch = 0, .index = i});
-    const Batch rows = data_.collate(refs);
+    const Batch rows = data_->collate(refs);
     Tape tape(context, false);
     losses.add(task.forward(tape, on_device(context, rows)));
     out.targets += rows.valid;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,13 +54,12 @@ void for_each_batch(std::int64_t samples, const EvaluationPlan& plan,
 /// The loss over a data set.
 class LossValidation final : public Validation {
  public:
-  /// `data` must outlive it.
-  explicit LossValidation(const Dataset& data) : data_(data) {}
+  explicit LossValidation(std::shared_ptr<const Dataset> data) : data_(std::move(data)) {}
   Evaluation run(Context& context, Task& task, const EvaluationPlan& plan) const override;
-  std::int64_t samples() const override { return data_.samples_per_epoch(); }
+  std::int64_t samples() const override { return data_->samples_per_epoch(); }
 
  private:
-  const Dataset& data_;
+  std::shared_ptr<const Dataset> data_;
 };
 
 }  // namespace tradewind::runtime

@@ -96,7 +96,7 @@ inline Trained train(const TinyTraining& t, const std::filesystem::path& folder)
   runtime::Context context(t.device, 1, 1, t.compute);
   models::Gpt model(t.model, TinyTraining::kVocabulary);
   model.parameters().allocate(context);
-  const Counting data(t.model.context_length, TinyTraining::kVocabulary);
+  const auto data = std::make_shared<const Counting>(t.model.context_length, TinyTraining::kVocabulary);
   runtime::TrainerConfig config;
   config.train.steps = t.steps;
   config.train.batch = 4;
@@ -107,7 +107,7 @@ inline Trained train(const TinyTraining& t, const std::filesystem::path& folder)
   const auto communicator = runtime::make_single_communicator();
   Recorder recorder(out, t.stop_after);
   const runtime::LossValidation validation(data);
-  runtime::Trainer trainer(context, *communicator, model, data, &validation, config, runtime::CheckpointFolder(folder),
+  runtime::Trainer trainer(context, *communicator, model, *data, &validation, config, runtime::CheckpointFolder(folder),
                            recorder);
   if (const auto checkpoint = runtime::open_newest_checkpoint(folder, [](const std::string&) {})) trainer.restore(*checkpoint);
   trainer.run();

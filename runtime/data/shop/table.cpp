@@ -21,16 +21,6 @@ std::chrono::year_month_day date_of(std::int64_t day) {
 
 }  // namespace
 
-std::string csv_field(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"') out += c;
-    out += c;
-  }
-  return out + '"';
-}
-
 std::string json_text(std::string_view text) { return nlohmann::json(text).dump(); }
 
 std::string date_text(std::int64_t day) {

@@ -9,10 +9,10 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/data/csv.h"  // csv_field
+
 namespace tradewind::runtime::shop {
 
-/// `text` as a field: in quotes, its own doubled, where it holds a comma, a quote or a line break.
-std::string csv_field(std::string_view text);
 /// `text` between quotes, as JSON has it.
 std::string json_text(std::string_view text);
 /// "2025-03-01T18:04:59Z", of seconds from the first midnight of the shop, which is that of 2025 (UTC).
