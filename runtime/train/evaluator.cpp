@@ -10,6 +10,19 @@
 
 namespace tradewind::runtime {
 
+namespace {
+
+/// Ranks hear of a signal at different times; they end before the same batch.
+bool stopped(const EvaluationPlan& plan) {
+  if (!plan.stop) return false;
+  std::int64_t asked = plan.stop() ? 1 : 0;
+  if (plan.communicator != nullptr)
+    plan.communicator->all_reduce(&asked, 1, kernels::DType::kInt64, ReduceOp::kSum, nullptr);
+  return asked > 0;
+}
+
+}  // namespace
+
 double Evaluation::best_value() const {
   if (best_by == "loss") return loss;
   for (const auto& [name, value] : metrics)
@@ -31,8 +44,11 @@ void for_each_batch(std::int64_t samples, const EvaluationPlan& plan,
   const std::int64_t total = plan.max_batches > 0 ? std::min(samples, plan.max_batches * plan.batch) : samples;
   const std::int64_t rank = plan.communicator == nullptr ? 0 : plan.communicator->rank(),
                      size = plan.communicator == nullptr ? 1 : plan.communicator->size();
-  for (std::int64_t begin = rank * plan.batch; begin < total; begin += size * plan.batch) {
-    const std::int64_t end = std::min(total, begin + plan.batch);
+  // As many rounds on every rank, so that all are asked as often.
+  for (std::int64_t round = 0; round < total; round += size * plan.batch) {
+    if (stopped(plan)) throw EvaluationStopped();
+    const std::int64_t begin = round + rank * plan.batch, end = std::min(total, begin + plan.batch);
+    if (begin >= end) continue;
     batch(begin, end);
     if (plan.progress) plan.progress(end, total);
   }

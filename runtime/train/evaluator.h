@@ -35,19 +35,23 @@ struct EvaluationPlan {
   std::int64_t batch = 1;                                         // samples at once
   std::int64_t max_batches = 0;                                   // 0: all
   std::function<void(std::int64_t, std::int64_t)> progress = {};  // (done, total) after each batch
+  std::function<bool()> stop = {};                                // asked before each batch; where one rank says yes, all end
   Communicator* communicator = nullptr;                           // null: alone
 };
+
+/// An evaluation ended because EvaluationPlan::stop said so, on all ranks alike.
+struct EvaluationStopped {};
 
 class Validation {
  public:
   virtual ~Validation() = default;
   /// Every sample once, in order, or the first max_batches batches of them. Collective: rank r of n takes every n-th batch, and
-  /// all ranks get the same result.
+  /// all ranks get the same result. Throws EvaluationStopped.
   virtual Evaluation run(Context& context, Task& task, const EvaluationPlan& plan) const = 0;
   virtual std::int64_t samples() const = 0;
 };
 
-/// Samples [begin, end) of this rank's batches, in order. Calls plan.progress behind each.
+/// Samples [begin, end) of this rank's batches, in order. Calls plan.progress behind each. Throws EvaluationStopped.
 void for_each_batch(std::int64_t samples, const EvaluationPlan& plan,
                     const std::function<void(std::int64_t, std::int64_t)>& batch);
 

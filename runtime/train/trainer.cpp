@@ -251,17 +251,25 @@ bool Trainer::update(StepReport& report, Results& results) {
   return true;
 }
 
-/// True where training should stop early.
-bool Trainer::evaluate_now(TrainOutcome& outcome) {
+/// The evaluation that is due. Asked to stop meanwhile, it stays due for the session after this one.
+void Trainer::evaluate_now(TrainOutcome& outcome) {
   const auto& e = config_.evaluate;
   const std::int64_t micro = config_.train.micro_batch > 0 ? config_.train.micro_batch : config_.train.batch;
   const bool at_end = step_ >= config_.train.steps;
-  const Evaluation result = validation_->run(
-      context_, task_,
-      {.batch = e.batch > 0 ? e.batch : micro,
-       .max_batches = at_end ? 0 : e.batches,
-       .progress = [&](std::int64_t done, std::int64_t total) { observer_.on_phase(Phase::kEvaluating, done, total); },
-       .communicator = &communicator_});
+  Evaluation result;
+  try {
+    result = validation_->run(
+        context_, task_,
+        {.batch = e.batch > 0 ? e.batch : micro,
+         .max_batches = at_end ? 0 : e.batches,
+         .progress = [&](std::int64_t done, std::int64_t total) { observer_.on_phase(Phase::kEvaluating, done, total); },
+         .stop = [&] { return observer_.stop_requested(); },
+         .communicator = &communicator_});
+  } catch (const EvaluationStopped&) {
+    outcome.reason = TrainOutcome::Reason::kStopped;
+    return;
+  }
+  evaluation_due_ = false;
   const bool best = best_step_ == 0 || result.better_than(best_value_);
   evaluations_without_gain_ = best ? 0 : evaluations_without_gain_ + 1;
   if (best) {
@@ -274,13 +282,17 @@ bool Trainer::evaluate_now(TrainOutcome& outcome) {
     save();
     writer_.pin(step_);
   }
-  return e.patience > 0 && evaluations_without_gain_ >= e.patience;
+  if (e.patience > 0 && evaluations_without_gain_ >= e.patience) outcome.reason = TrainOutcome::Reason::kEarlyStopped;
 }
 
 TrainOutcome Trainer::run() {
   TrainOutcome outcome;
   const auto& c = config_;
-  {
+  if (evaluation_due_) {
+    last_saved_ = -1;  // what it finds belongs into the checkpoint of this step
+    evaluate_now(outcome);
+  }
+  if (outcome.reason == TrainOutcome::Reason::kFinished) {
     StepPrefetcher prefetcher(train_, c.train.batch, c.train.micro_batch, c.seed, communicator_.rank(), communicator_.size(),
                               static_cast<std::uint64_t>(step_ * c.train.batch), c.shuffle);
     BatchStager stager(context_);
@@ -303,10 +315,9 @@ TrainOutcome Trainer::run() {
       report.total_seconds = seconds_;
       observer_.on_step(report);
       const bool due = c.evaluate.every > 0 && step_ % c.evaluate.every == 0;
-      if (validation_ != nullptr && (due || step_ == c.train.steps) && evaluate_now(outcome)) {
-        outcome.reason = TrainOutcome::Reason::kEarlyStopped;
-        break;
-      }
+      evaluation_due_ = validation_ != nullptr && (due || step_ == c.train.steps);
+      if (evaluation_due_) evaluate_now(outcome);
+      if (outcome.reason != TrainOutcome::Reason::kFinished) break;
       if (c.checkpoint.every > 0 && step_ % c.checkpoint.every == 0) save();
     }
   }

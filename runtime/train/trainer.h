@@ -94,7 +94,8 @@ class TrainObserver {
   virtual void on_checkpoint(std::int64_t /*step*/) {}
   virtual void on_phase(Phase, std::int64_t /*done*/, std::int64_t /*total*/) {}
   virtual void on_warning(const std::string&) {}
-  /// Asked at every step boundary, on every rank: where one says yes, all stop at the same step.
+  /// Asked at every step boundary and between the batches of an evaluation, on every rank: where one says yes, all stop at the
+  /// same step. An evaluation that is cut short is done anew when the run goes on.
   virtual bool stop_requested() { return false; }
 };
 
@@ -135,7 +136,7 @@ class Trainer {
   double gradient_norm(Results& results);
   bool update(StepReport& report, Results& results);
   void gather_parameters();
-  bool evaluate_now(TrainOutcome& outcome);
+  void evaluate_now(TrainOutcome& outcome);
   void save();
   void commit();
   CheckpointContents contents() const;
@@ -158,6 +159,7 @@ class Trainer {
   double best_value_ = 0;
   std::int64_t best_step_ = 0;  // 0: no evaluation yet
   std::int64_t evaluations_without_gain_ = 0;
+  bool evaluation_due_ = false;  // of this step
 };
 
 /// Loads the parameters of `store`, which `context` holds, from a checkpoint. Throws CheckpointError naming the tensor that is

@@ -60,6 +60,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
     best_value_ = state.at("best_loss").get<double>();
     best_step_ = state.at("best_step").get<std::int64_t>();
     evaluations_without_gain_ = state.at("evaluations_without_gain").get<std::int64_t>();
+    evaluation_due_ = validation_ != nullptr && state.value("evaluation_due", false);  // older checkpoints lack it
     if (state.at("next_sample").get<std::int64_t>() != step_ * config_.train.batch)
       throw CheckpointError("resuming: the checkpoint stands at another data position than step " + std::to_string(step_) +
                             " of train.batch = " + std::to_string(config_.train.batch) +
@@ -97,6 +98,7 @@ CheckpointContents Trainer::contents() const {
                {"best_loss", best_value_},  // of the metric that tells the best, whichever that is
                {"best_step", best_step_},
                {"evaluations_without_gain", evaluations_without_gain_},
+               {"evaluation_due", evaluation_due_},
                {"next_sample", step_ * config_.train.batch},
                {"seed", config_.seed},
                {"threads", context_.threads()},

@@ -263,6 +263,34 @@ BOOST_AUTO_TEST_CASE(sigterm_stops_at_a_checkpoint_and_the_same_command_goes_on)
   BOOST_CHECK_EQUAL(status_of(run).at("state").get<std::string>(), "finished");
 }
 
+BOOST_AUTO_TEST_CASE(sigterm_ends_an_evaluation_and_the_same_command_makes_it_up) {
+  // A window at a time, so that an evaluation takes far longer than a step.
+  const std::vector<std::string> train = {"train", "tiny.toml", "--set", "evaluate.batch=1", "--set", "evaluate.batches=0"};
+  const fs::path unbroken = Place::get().folder("evaluations");
+  BOOST_REQUIRE_EQUAL(tradewind(unbroken, train).code, 0);
+  const Result expected = result_of(unbroken / "run");
+  for (const std::int64_t step : {std::int64_t{20}, kSteps}) {
+    bool cut = false;
+    for (int tries = 0; tries < 20 && !cut; ++tries) {  // a signal can come behind the evaluation's end
+      const fs::path folder = Place::get().folder("evaluation-" + std::to_string(step) + "-" + std::to_string(tries)),
+                     run = folder / "run";
+      Command child(with_binary(train), folder);
+      while (last_step(run) < step && !child.ends_within(0.001)) {
+      }
+      child.signal(SIGTERM);
+      const Outcome outcome = child.wait();
+      cut = outcome.code == 75 && last_step(run) == step && !lines_of(run / "metrics.jsonl").back().contains("validation_loss");
+      if (cut) BOOST_CHECK_EQUAL(runtime::Checkpoint::open(checkpoints_of(folder).back()).step(), step);
+      if (!finished(run)) {
+        const Outcome end = tradewind(folder, train);
+        BOOST_REQUIRE_MESSAGE(end.code == 0, end);
+      }
+      check_equal(folder.filename().string(), result_of(run), expected);
+    }
+    BOOST_CHECK_MESSAGE(cut, "in 20 runs no evaluation of step " << step << " was cut short");
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_finished_run_is_refused_and_fresh_starts_anew) {
   const fs::path folder = Place::get().folder("finished"), run = folder / "run";
   const std::vector<std::string> first = {"train", "tiny.toml", "--set", "train.steps=12", "--set", "run.seed=7"};
