@@ -7,6 +7,11 @@
 namespace tradewind::kernels {
 namespace {
 
+void require_segments(const char* op, const Segment* segments, std::int64_t count, const Launch& launch) {
+  require(count >= 0 && (count == 0 || segments != nullptr), op, "segments must be given");
+  require(launch.step != nullptr, op, "launch.step must be given");
+}
+
 // On a CPU only: elsewhere the segments live in device memory.
 void check_segments(const char* op, const Segment* segments, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i)
@@ -18,8 +23,7 @@ void check_segments(const char* op, const Segment* segments, std::int64_t count)
 void adam_update(float* parameter, float* m, float* v, const float* gradient, const Segment* segments,
                  std::int64_t segment_count, const AdamOptions& options, const Launch& launch) {
   constexpr const char* kOp = "adam_update";
-  require(segment_count >= 0 && (segment_count == 0 || segments != nullptr), kOp, "segments must be given");
-  require(launch.step != nullptr, kOp, "launch.step must be given");
+  require_segments(kOp, segments, segment_count, launch);
   require(options.beta1 >= 0 && options.beta1 < 1 && options.beta2 >= 0 && options.beta2 < 1, kOp, "betas must be in [0, 1)");
   if (segment_count == 0) return;
   require(parameter != nullptr && m != nullptr && v != nullptr && gradient != nullptr, kOp,
@@ -47,8 +51,7 @@ void adam_update(float* parameter, float* m, float* v, const float* gradient, co
 void sgd_update(float* parameter, float* momentum, const float* gradient, const Segment* segments, std::int64_t segment_count,
                 const SgdOptions& options, const Launch& launch) {
   constexpr const char* kOp = "sgd_update";
-  require(segment_count >= 0 && (segment_count == 0 || segments != nullptr), kOp, "segments must be given");
-  require(launch.step != nullptr, kOp, "launch.step must be given");
+  require_segments(kOp, segments, segment_count, launch);
   if (segment_count == 0) return;
   require(parameter != nullptr && gradient != nullptr, kOp, "parameter and gradient must be given");
   require(options.momentum == 0.0F || momentum != nullptr, kOp, "momentum needs its buffer");
@@ -69,6 +72,31 @@ void sgd_update(float* parameter, float* momentum, const float* gradient, const 
   require(launch.step->step >= 1, kOp, "steps count from 1");
   check_segments(kOp, segments, segment_count);
   cpu::sgd_update(parameter, momentum, gradient, segments, segment_count, options, launch);
+}
+
+void adagrad_update(float* parameter, float* sum, const float* gradient, const Segment* segments, std::int64_t segment_count,
+                    const AdagradOptions& options, const Launch& launch) {
+  constexpr const char* kOp = "adagrad_update";
+  require_segments(kOp, segments, segment_count, launch);
+  if (segment_count == 0) return;
+  require(parameter != nullptr && sum != nullptr && gradient != nullptr, kOp, "parameter, sum and gradient must be given");
+  if (launch.device.type == DeviceType::kCuda) {
+    if constexpr (kHasCuda) {
+      require_device_memory(kOp, launch,
+                            {{"parameter", parameter},
+                             {"sum", sum},
+                             {"gradient", gradient},
+                             {"segments", segments},
+                             {"launch.step", launch.step},
+                             {"copy", options.copy}});
+      return detail::adagrad_update_cuda(parameter, sum, gradient, segments, segment_count, options, launch);
+    } else {
+      throw_no_cuda(kOp);
+    }
+  }
+  require(launch.step->step >= 1, kOp, "steps count from 1");
+  check_segments(kOp, segments, segment_count);
+  cpu::adagrad_update(parameter, sum, gradient, segments, segment_count, options, launch);
 }
 
 void squared_norm(double* sum, const float* x, std::int64_t count, const Launch& launch) {

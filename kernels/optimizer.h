@@ -10,10 +10,12 @@
 //          coupled (Adam with L2): g += decay p
 //   sgd    g += decay p; b = momentum b + (1 - dampening) g (first step: b = g); p -= rate (nesterov ? g + momentum b : b)
 //          as torch.optim.SGD; momentum 0: no buffer (null)                Sutskever et al. 2013
+//   adagrad  g += decay p; sum += g^2; p -= rate g / (sqrt(sum) + eps)      as torch.optim.Adagrad
+//                                                                  Duchi, Hazan and Singer 2011, with a diagonal matrix
 //
 // The updated parameters can go out a second time in bfloat16 (options.copy), which is what products on a device read.
-// Bound by memory: adam reads 16 and writes 12 bytes a parameter, and 2 for the copy. Needs launch.step. Element by element:
-// the bits do not depend on threads, segments or the launch.
+// Bound by memory: adam reads 16 and writes 12 bytes a parameter, adagrad 12 and 8, and 2 for the copy. Needs launch.step.
+// Element by element: the bits do not depend on threads, segments or the launch.
 #pragma once
 
 #include <cstdint>
@@ -43,11 +45,21 @@ struct SgdOptions {
   std::int64_t elements = 0;  // as AdamOptions
 };
 
+struct AdagradOptions {
+  float epsilon = 1e-10F;
+  void* copy = nullptr;       // as AdamOptions
+  std::int64_t elements = 0;  // as AdamOptions
+};
+
 void adam_update(float* parameter, float* m, float* v, const float* gradient, const Segment* segments,
                  std::int64_t segment_count, const AdamOptions& options, const Launch& launch);
 
 void sgd_update(float* parameter, float* momentum, const float* gradient, const Segment* segments, std::int64_t segment_count,
                 const SgdOptions& options, const Launch& launch);
+
+/// `sum` begins at 0 or a small positive number.
+void adagrad_update(float* parameter, float* sum, const float* gradient, const Segment* segments, std::int64_t segment_count,
+                    const AdagradOptions& options, const Launch& launch);
 
 /// *sum (=) sum of squares of x [count], in float64, summed in fixed blocks: the same bits for any number of threads. On a GPU
 /// sum is device memory and the blocks are others, so the last bits differ from the CPU's.

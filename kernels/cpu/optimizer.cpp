@@ -13,7 +13,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/optimizer.cpp"
 #include <hwy/foreach_target.h>
 
-#include "kernels/cpu/tail-inl.h"
+#include "kernels/cpu/optimizer-inl.h"
 
 #ifndef TRADEWIND_KERNELS_CPU_OPTIMIZER_ONCE_
 #define TRADEWIND_KERNELS_CPU_OPTIMIZER_ONCE_
@@ -23,16 +23,6 @@ namespace tradewind::kernels::cpu {
 struct Part {
   const Segment* segments;
   std::int64_t segment_count, begin, end;
-};
-
-struct AdamScalars {
-  float beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon, gradient_scale, rate, correction1, root_correction2;
-  bool decoupled;
-};
-
-struct SgdScalars {
-  float momentum, one_minus_dampening, gradient_scale, rate;
-  bool nesterov, first;
 };
 
 /// Elements that one block of squared_norm sums by itself.
@@ -45,6 +35,7 @@ HWY_BEFORE_NAMESPACE();
 namespace tradewind::kernels::HWY_NAMESPACE {
 namespace {
 
+using cpu::AdagradScalars;
 using cpu::AdamScalars;
 using cpu::Part;
 using cpu::SgdScalars;
@@ -62,45 +53,6 @@ HWY_INLINE void for_each_piece(const Part& part, const Body& body) {
   }
 }
 
-template <bool kCoupled>
-HWY_INLINE void adam_piece(float* HWY_RESTRICT parameter, float* HWY_RESTRICT m, float* HWY_RESTRICT v,
-                           const float* HWY_RESTRICT gradient, std::size_t count, float decay, float segment_rate,
-                           const AdamScalars& s) {
-  const hn::ScalableTag<float> d;
-  const std::size_t L = hn::Lanes(d);
-  const float rate = s.rate * segment_rate;
-  const auto scale = hn::Set(d, s.gradient_scale), coupled = hn::Set(d, decay), keep = hn::Set(d, 1.0F - rate * decay);
-  const auto b1 = hn::Set(d, s.beta1), a1 = hn::Set(d, s.one_minus_beta1);
-  const auto b2 = hn::Set(d, s.beta2), a2 = hn::Set(d, s.one_minus_beta2);
-  const auto eps = hn::Set(d, s.epsilon), root = hn::Set(d, s.root_correction2), step = hn::Set(d, rate * s.correction1);
-  using V = hn::Vec<decltype(d)>;
-  const auto update = [&](V& p, V& mean, V& square, V g) HWY_ATTR {
-    g = hn::Mul(g, scale);
-    if constexpr (kCoupled)
-      g = hn::MulAdd(coupled, p, g);
-    else
-      p = hn::Mul(p, keep);
-    mean = hn::MulAdd(b1, mean, hn::Mul(a1, g));
-    square = hn::MulAdd(b2, square, hn::Mul(hn::Mul(a2, g), g));
-    p = hn::NegMulAdd(step, hn::Div(mean, hn::MulAdd(hn::Sqrt(square), root, eps)), p);
-  };
-  std::size_t i = 0;
-  for (; i + L <= count; i += L) {
-    V p = hn::LoadU(d, parameter + i), mean = hn::LoadU(d, m + i), square = hn::LoadU(d, v + i);
-    update(p, mean, square, hn::LoadU(d, gradient + i));
-    hn::StoreU(p, d, parameter + i);
-    hn::StoreU(mean, d, m + i);
-    hn::StoreU(square, d, v + i);
-  }
-  if (const std::size_t n = count - i; n != 0) {
-    V p = load_n(d, parameter + i, n), mean = load_n(d, m + i, n), square = load_n(d, v + i, n);
-    update(p, mean, square, load_n(d, gradient + i, n));
-    store_n(p, d, parameter + i, n);
-    store_n(mean, d, m + i, n);
-    store_n(square, d, v + i, n);
-  }
-}
-
 void adam_part(float* parameter, float* m, float* v, const float* gradient, const Part& part, const AdamScalars& s) {
   for_each_piece(part, [&](const Segment& segment, std::size_t at, std::size_t count) HWY_ATTR {
     if (s.decoupled)
@@ -110,44 +62,18 @@ void adam_part(float* parameter, float* m, float* v, const float* gradient, cons
   });
 }
 
-template <bool kMomentum>
-HWY_INLINE void sgd_piece(float* HWY_RESTRICT parameter, float* HWY_RESTRICT buffer, const float* HWY_RESTRICT gradient,
-                          std::size_t count, float decay, float segment_rate, const SgdScalars& s) {
-  const hn::ScalableTag<float> d;
-  const std::size_t L = hn::Lanes(d);
-  const auto scale = hn::Set(d, s.gradient_scale), coupled = hn::Set(d, decay), step = hn::Set(d, s.rate * segment_rate);
-  // In the first step b = g, whatever the buffer holds and whatever the dampening is.
-  const auto mu = hn::Set(d, s.momentum), fresh = hn::Set(d, s.first ? 1.0F : s.one_minus_dampening);
-  using V = hn::Vec<decltype(d)>;
-  const auto update = [&](V& p, V& b, V g) HWY_ATTR {
-    g = hn::MulAdd(coupled, p, hn::Mul(g, scale));
-    if constexpr (kMomentum) {
-      b = s.first ? g : hn::MulAdd(mu, b, hn::Mul(fresh, g));
-      g = s.nesterov ? hn::MulAdd(mu, b, g) : b;
-    }
-    p = hn::NegMulAdd(step, g, p);
-  };
-  std::size_t i = 0;
-  for (; i + L <= count; i += L) {
-    V p = hn::LoadU(d, parameter + i), b = kMomentum ? hn::LoadU(d, buffer + i) : hn::Zero(d);
-    update(p, b, hn::LoadU(d, gradient + i));
-    hn::StoreU(p, d, parameter + i);
-    if constexpr (kMomentum) hn::StoreU(b, d, buffer + i);
-  }
-  if (const std::size_t n = count - i; n != 0) {
-    V p = load_n(d, parameter + i, n), b = kMomentum ? load_n(d, buffer + i, n) : hn::Zero(d);
-    update(p, b, load_n(d, gradient + i, n));
-    store_n(p, d, parameter + i, n);
-    if constexpr (kMomentum) store_n(b, d, buffer + i, n);
-  }
-}
-
 void sgd_part(float* parameter, float* buffer, const float* gradient, const Part& part, const SgdScalars& s) {
   for_each_piece(part, [&](const Segment& segment, std::size_t at, std::size_t count) HWY_ATTR {
     if (s.momentum != 0.0F)
       sgd_piece<true>(parameter + at, buffer + at, gradient + at, count, segment.weight_decay, segment.rate, s);
     else
       sgd_piece<false>(parameter + at, nullptr, gradient + at, count, segment.weight_decay, segment.rate, s);
+  });
+}
+
+void adagrad_part(float* parameter, float* sum, const float* gradient, const Part& part, const AdagradScalars& s) {
+  for_each_piece(part, [&](const Segment& segment, std::size_t at, std::size_t count) HWY_ATTR {
+    adagrad_piece(parameter + at, sum + at, gradient + at, count, segment.weight_decay, segment.rate, s);
   });
 }
 
@@ -182,6 +108,7 @@ HWY_AFTER_NAMESPACE();
 #include "kernels/cpu/memory.h"
 
 namespace tradewind::kernels::cpu {
+HWY_EXPORT(adagrad_part);
 HWY_EXPORT(adam_part);
 HWY_EXPORT(sgd_part);
 HWY_EXPORT(norm_block);
@@ -207,25 +134,38 @@ std::int64_t total_of(const Segment* segments, std::int64_t count) {
   return total;
 }
 
+// update(part) for parts that the threads share, and then their bfloat16 copy.
+template <class Update>
+void for_parts(const float* parameter, const Segment* segments, std::int64_t segment_count, void* copy, const Launch& launch,
+               const Update& update) {
+  parallel_pieces(total_of(segments, segment_count), kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
+    const Part part{segments, segment_count, begin, end};
+    update(part);
+    copy_part(copy, parameter, part);
+  });
+}
+
 }  // namespace
+
+AdamScalars adam_scalars(const AdamOptions& options, const StepState& step) {
+  const double b1 = options.beta1, b2 = options.beta2, t = static_cast<double>(step.step);
+  return {.beta1 = options.beta1,
+          .one_minus_beta1 = static_cast<float>(1 - b1),
+          .beta2 = options.beta2,
+          .one_minus_beta2 = static_cast<float>(1 - b2),
+          .epsilon = options.epsilon,
+          .gradient_scale = step.gradient_scale,
+          .rate = step.learning_rate,
+          .correction1 = static_cast<float>(1 / (1 - std::pow(b1, t))),
+          .root_correction2 = static_cast<float>(1 / std::sqrt(1 - std::pow(b2, t))),
+          .decoupled = options.decoupled};
+}
 
 void adam_update(float* parameter, float* m, float* v, const float* gradient, const Segment* segments,
                  std::int64_t segment_count, const AdamOptions& options, const Launch& launch) {
-  const double b1 = options.beta1, b2 = options.beta2, t = static_cast<double>(launch.step->step);
-  const AdamScalars scalars{.beta1 = options.beta1,
-                            .one_minus_beta1 = static_cast<float>(1 - b1),
-                            .beta2 = options.beta2,
-                            .one_minus_beta2 = static_cast<float>(1 - b2),
-                            .epsilon = options.epsilon,
-                            .gradient_scale = launch.step->gradient_scale,
-                            .rate = launch.step->learning_rate,
-                            .correction1 = static_cast<float>(1 / (1 - std::pow(b1, t))),
-                            .root_correction2 = static_cast<float>(1 / std::sqrt(1 - std::pow(b2, t))),
-                            .decoupled = options.decoupled};
-  parallel_pieces(total_of(segments, segment_count), kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
-    const Part part{segments, segment_count, begin, end};
+  const AdamScalars scalars = adam_scalars(options, *launch.step);
+  for_parts(parameter, segments, segment_count, options.copy, launch, [&](const Part& part) {
     HWY_DYNAMIC_DISPATCH(adam_part)(parameter, m, v, gradient, part, scalars);
-    copy_part(options.copy, parameter, part);
   });
 }
 
@@ -237,10 +177,17 @@ void sgd_update(float* parameter, float* momentum, const float* gradient, const 
                            .rate = launch.step->learning_rate,
                            .nesterov = options.nesterov,
                            .first = launch.step->step == 1};
-  parallel_pieces(total_of(segments, segment_count), kGrain, launch.threads, [&](std::int64_t begin, std::int64_t end) {
-    const Part part{segments, segment_count, begin, end};
+  for_parts(parameter, segments, segment_count, options.copy, launch, [&](const Part& part) {
     HWY_DYNAMIC_DISPATCH(sgd_part)(parameter, momentum, gradient, part, scalars);
-    copy_part(options.copy, parameter, part);
+  });
+}
+
+void adagrad_update(float* parameter, float* sum, const float* gradient, const Segment* segments, std::int64_t segment_count,
+                    const AdagradOptions& options, const Launch& launch) {
+  const AdagradScalars scalars{
+      .epsilon = options.epsilon, .gradient_scale = launch.step->gradient_scale, .rate = launch.step->learning_rate};
+  for_parts(parameter, segments, segment_count, options.copy, launch, [&](const Part& part) {
+    HWY_DYNAMIC_DISPATCH(adagrad_part)(parameter, sum, gradient, part, scalars);
   });
 }
 

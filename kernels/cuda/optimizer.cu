@@ -2,8 +2,8 @@
 //
 // Bound by memory. adam reads parameter, gradient, m and v and writes three of them: 28 bytes a parameter and 2 more for the
 // bfloat16 copy, against about 20 FLOPs. 124 M parameters (GPT-2) are 3.7 GB: 1.1 ms at the H100's 3.35 TB/s, 0.78 at the
-// H200's 4.8 TB/s. SGD moves 12 bytes, 20 with momentum; the norm 4. Bounds, not measurements: none of this has run on a GPU
-// yet.
+// H200's 4.8 TB/s. SGD moves 12 bytes, 20 with momentum, as Adagrad does; the norm 4. Bounds, not measurements: none of this
+// has run on a GPU yet. The rules of an element are in optimizer_rules.cuh.
 //
 // Segments are cut into chunks of kChunk elements that begin at multiples of kChunk, so that vectors of 16 bytes are whole
 // wherever a segment begins; the ends go one by one. Chunks are numbered through all segments and block k takes chunks k, k +
@@ -24,12 +24,12 @@
 #include "kernels/cuda/optimizer.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/device/reduce.cuh"
 #include "kernels/cuda/device/stream.cuh"
 #include "kernels/cuda/device/vector.cuh"
+#include "kernels/cuda/optimizer_rules.cuh"
 
 namespace tradewind::kernels::detail {
 namespace {
@@ -37,68 +37,6 @@ namespace {
 constexpr int kThreads = 256, kWarps = kThreads / kWarpSize;
 constexpr int kChunk = 2048, kNormBlock = 16384;
 constexpr std::int64_t kManyBlocks = 4 * 132;  // what an H100 or H200 holds
-
-/// b^t in float64; exact where t is 0 or 1, else within a few units in the last place.
-TRADEWIND_DEVICE double power(double b, std::int64_t t) {
-  double result = 1;
-  for (; t > 0; t /= 2, b *= b)
-    if (t % 2 != 0) result *= b;
-  return result;
-}
-
-/// Adam's scalars of this step. `states` are m and v.
-struct Adam {
-  static constexpr int kStates = 2;
-  float beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon;
-  std::int32_t decoupled;
-  double beta1_exactly, beta2_exactly;
-
-  struct Step {
-    float gradient_scale, rate, correction1, root_correction2;
-  };
-  TRADEWIND_DEVICE Step at(const StepState* step) const {
-    const std::int64_t t = load(&step->step);
-    return {load(&step->gradient_scale), load(&step->learning_rate), static_cast<float>(1 / (1 - power(beta1_exactly, t))),
-            static_cast<float>(1 / sqrt(1 - power(beta2_exactly, t)))};
-  }
-  TRADEWIND_DEVICE bool reads_states(const Step&) const { return true; }
-  TRADEWIND_DEVICE void update(float& p, float& m, float& v, float g, float decay, float rate, const Step& s) const {
-    g *= s.gradient_scale;
-    if (decoupled != 0)
-      p *= 1.0F - rate * decay;
-    else
-      g += decay * p;
-    m = beta1 * m + one_minus_beta1 * g;
-    v = beta2 * v + one_minus_beta2 * g * g;
-    p -= rate * s.correction1 * (m / (sqrtf(v) * s.root_correction2 + epsilon));
-  }
-};
-
-/// SGD with momentum, or (kMomentum false) without, when there is no state.
-template <bool kMomentum>
-struct Sgd {
-  static constexpr int kStates = kMomentum ? 1 : 0;
-  float momentum, one_minus_dampening;
-  std::int32_t nesterov;
-
-  struct Step {
-    float gradient_scale, rate;
-    std::int32_t first;
-  };
-  TRADEWIND_DEVICE Step at(const StepState* step) const {
-    return {load(&step->gradient_scale), load(&step->learning_rate), load(&step->step) == 1 ? 1 : 0};
-  }
-  /// In the first step b = g, whatever the buffer holds.
-  TRADEWIND_DEVICE bool reads_states(const Step& s) const { return s.first == 0; }
-  TRADEWIND_DEVICE void update(float& p, float& b, float&, float g, float decay, float rate, const Step& s) const {
-    g = decay * p + g * s.gradient_scale;
-    if constexpr (kMomentum) {
-      b = s.first != 0 ? g : momentum * b + one_minus_dampening * g;
-      g = nesterov != 0 ? momentum * b + g : b;
-    }
-    p -= rate * g;
-  }
-};
 
 /// A kernel's parameter. states: as many as the rule has. copy may be null.
 struct UpdateView {
@@ -258,16 +196,7 @@ void adam_update_cuda(float* parameter, float* m, float* v, const float* gradien
                      .segments = segments,
                      .segment_count = segment_count,
                      .step = at.step};
-  const double b1 = o.beta1, b2 = o.beta2;
-  const Adam rule{.beta1 = o.beta1,
-                  .one_minus_beta1 = static_cast<float>(1 - b1),
-                  .beta2 = o.beta2,
-                  .one_minus_beta2 = static_cast<float>(1 - b2),
-                  .epsilon = o.epsilon,
-                  .decoupled = o.decoupled ? 1 : 0,
-                  .beta1_exactly = b1,
-                  .beta2_exactly = b2};
-  update(a, rule, o.elements, at);
+  update(a, adam_rule(o, false), o.elements, at);
 }
 
 void sgd_update_cuda(float* parameter, float* momentum, const float* gradient, const Segment* segments,
@@ -287,6 +216,18 @@ void sgd_update_cuda(float* parameter, float* momentum, const float* gradient, c
     run(Sgd<true>{});
   else
     run(Sgd<false>{});
+}
+
+void adagrad_update_cuda(float* parameter, float* sum, const float* gradient, const Segment* segments,
+                         std::int64_t segment_count, const AdagradOptions& o, const Launch& at) {
+  const UpdateView a{.parameter = parameter,
+                     .states = {sum, nullptr},
+                     .gradient = gradient,
+                     .copy = static_cast<BFloat16*>(o.copy),
+                     .segments = segments,
+                     .segment_count = segment_count,
+                     .step = at.step};
+  update(a, Adagrad{.epsilon = o.epsilon}, o.elements, at);
 }
 
 void squared_norm_cuda(double* sum, const float* x, std::int64_t count, const Launch& at) {

@@ -67,6 +67,8 @@ SHAPES = {
     "bag_sum_kernel": lambda *_: (256, 0),
     "bag_add_chunks_kernel": lambda *_: (256, 0),
     "row_update_kernel": lambda *_: (256, 0),
+    "sparse_update_kernel": lambda *_: (256, 0),
+    "rowwise_adagrad_kernel": lambda *_: (256, 0),
 }
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for '(sm_\d+)'\n(.*?)Used (\d+) registers", re.S)
 SPILL = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")

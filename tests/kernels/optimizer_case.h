@@ -12,6 +12,7 @@
 
 namespace tradewind::tests {
 
+using kernels::AdagradOptions;
 using kernels::AdamOptions;
 using kernels::Launch;
 using kernels::Segment;
@@ -69,6 +70,14 @@ struct OptimizerOracle {
         p[i] -= static_cast<double>(s.learning_rate) * segment.rate * g;
       }
   }
+  void update(const std::vector<float>& gradient, const Layout& layout, const AdagradOptions& o, const StepState& s) {
+    for (const Segment& segment : layout.segments)
+      for (auto i = static_cast<std::size_t>(segment.begin); i < static_cast<std::size_t>(segment.end); ++i) {
+        const double g = static_cast<double>(s.gradient_scale) * gradient[i] + static_cast<double>(segment.weight_decay) * p[i];
+        m[i] += g * g;
+        p[i] -= static_cast<double>(s.learning_rate) * segment.rate * g / (std::sqrt(m[i]) + o.epsilon);
+      }
+  }
 };
 
 /// Where and how a case runs.
@@ -85,28 +94,31 @@ struct UpdateArrays {
   std::vector<std::uint16_t> copy;
 };
 
-inline void update_once(UpdateArrays& a, const std::vector<float>& gradient, const Layout& layout, AdamOptions options,
-                        const StepState& state, const UpdateWay& way) {
+/// What each kernel takes of the arrays.
+inline void call_update(float* p, float* first, float* second, const float* gradient, const Segment* segments,
+                        std::int64_t count, const AdamOptions& options, const Launch& launch) {
+  kernels::adam_update(p, first, second, gradient, segments, count, options, launch);
+}
+inline void call_update(float* p, float* first, float*, const float* gradient, const Segment* segments, std::int64_t count,
+                        const SgdOptions& options, const Launch& launch) {
+  kernels::sgd_update(p, options.momentum == 0 ? nullptr : first, gradient, segments, count, options, launch);
+}
+inline void call_update(float* p, float* first, float*, const float* gradient, const Segment* segments, std::int64_t count,
+                        const AdagradOptions& options, const Launch& launch) {
+  kernels::adagrad_update(p, first, gradient, segments, count, options, launch);
+}
+
+template <class Options>
+void update_once(UpdateArrays& a, const std::vector<float>& gradient, const Layout& layout, Options options,
+                 const StepState& state, const UpdateWay& way) {
   PlacedArrays at(way.place, kernels::DType::kFloat32, way.skip);
   Launch launch = at.launch(way.threads);
   launch.step = at.value(state);
   options.copy = way.copy ? at.array(a.copy) : nullptr;
   options.elements = way.sized ? layout.elements() : 0;
   PlacedArrays whole(way.place, kernels::DType::kFloat32);  // segments are structs, which are aligned
-  kernels::adam_update(at.array(a.p), at.array(a.first), at.array(a.second), at.values(gradient), whole.values(layout.segments),
-                       layout.count(), options, launch);
-  at.fetch();
-}
-inline void update_once(UpdateArrays& a, const std::vector<float>& gradient, const Layout& layout, SgdOptions options,
-                        const StepState& state, const UpdateWay& way) {
-  PlacedArrays at(way.place, kernels::DType::kFloat32, way.skip);
-  Launch launch = at.launch(way.threads);
-  launch.step = at.value(state);
-  options.copy = way.copy ? at.array(a.copy) : nullptr;
-  options.elements = way.sized ? layout.elements() : 0;
-  PlacedArrays whole(way.place, kernels::DType::kFloat32);
-  kernels::sgd_update(at.array(a.p), options.momentum == 0 ? nullptr : at.array(a.first), at.values(gradient),
-                      whole.values(layout.segments), layout.count(), options, launch);
+  call_update(at.array(a.p), at.array(a.first), at.array(a.second), at.values(gradient), whole.values(layout.segments),
+              layout.count(), options, launch);
   at.fetch();
 }
 
@@ -148,6 +160,8 @@ std::vector<float> check_updates(const std::string& what, const Layout& layout, 
 inline AdamOptions adam_case(bool decoupled) {
   return {.beta1 = 0.9F, .beta2 = 0.95F, .epsilon = 1e-6F, .decoupled = decoupled};
 }
+
+inline constexpr AdagradOptions kAdagradCase{.epsilon = 1e-6F};
 
 inline const std::vector<SgdOptions> kSgdCases = {
     {}, {.momentum = 0.9F}, {.momentum = 0.9F, .dampening = 0.5F}, {.momentum = 0.9F, .nesterov = true}};

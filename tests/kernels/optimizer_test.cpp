@@ -37,13 +37,13 @@ struct Problem {
 };
 
 template <class Update>
-void follow_golden(const std::string& name, float rate, float decay, const Update& update) {
+void follow_golden(const std::string& name, float rate, float decay, const Update& update, float first_state = 0) {
   const Problem problem;
   const GoldenTensors golden(golden_path("optim/" + name + ".safetensors"));
   const auto &weight = golden.values("weight"), &bias = golden.values("bias");
   std::vector<float> p(problem.golden.values("weight"));
   p.insert(p.end(), problem.golden.values("bias").begin(), problem.golden.values("bias").end());
-  std::vector<float> m(p.size()), v(p.size());
+  std::vector<float> m(p.size(), first_state), v(p.size());
   const std::vector<Segment> segments = {{0, 60, decay}, {60, 66, decay}};
   StepState state;
   state.learning_rate = rate;
@@ -88,6 +88,20 @@ BOOST_AUTO_TEST_CASE(sgd_matches_float64_in_all_its_forms) {
   });
 }
 
+BOOST_AUTO_TEST_CASE(adagrad_matches_float64_and_its_bits_do_not_depend_on_threads) {
+  on_every_target([](const std::string& target) {
+    for (const auto& sizes : kLayouts) {
+      std::vector<float> one;
+      for (const int threads : {1, 2, 3}) {
+        const auto got =
+            check_updates(target + " adagrad", Layout(sizes), kAdagradCase, {.threads = threads, .copy = threads > 1});
+        if (threads == 1) one = got;
+        BOOST_TEST((got == one));
+      }
+    }
+  });
+}
+
 BOOST_AUTO_TEST_CASE(sgd_ignores_what_the_momentum_buffer_holds_before_the_first_step) {
   std::vector<float> p = {1}, b = {std::numeric_limits<float>::quiet_NaN()}, g = {2};
   const Segment segment{0, 1, 0.0F};
@@ -122,6 +136,10 @@ BOOST_AUTO_TEST_CASE(twenty_steps_follow_pytorch) {
   follow_golden("sgd_momentum", 0.2F, 0.01F, sgd({.momentum = 0.9F}));
   follow_golden("sgd_dampening", 0.2F, 0.0F, sgd({.momentum = 0.9F, .dampening = 0.5F}));
   follow_golden("sgd_nesterov", 0.2F, 0.0F, sgd({.momentum = 0.9F, .nesterov = true}));
+  const auto adagrad = [](float* p, float* sum, float*, const float* g, const Segment* s, std::int64_t n, const Launch& l) {
+    kernels::adagrad_update(p, sum, g, s, n, {.epsilon = 1e-10F}, l);
+  };
+  follow_golden("adagrad", 0.3F, 0.0F, adagrad, 0.1F);
 }
 
 BOOST_AUTO_TEST_CASE(squared_norm_is_exact_to_float64_and_the_same_for_any_thread_count) {
@@ -159,6 +177,7 @@ BOOST_AUTO_TEST_CASE(bad_arguments_throw) {
                     InternalError);
   BOOST_CHECK_THROW(kernels::sgd_update(x.data(), nullptr, x.data(), &segment, 1, {.momentum = 0.9F}, launch), InternalError);
   BOOST_CHECK_THROW(kernels::squared_norm(nullptr, x.data(), 4, launch), InternalError);
+  BOOST_CHECK_THROW(kernels::adagrad_update(x.data(), nullptr, x.data(), &segment, 1, {}, launch), InternalError);
   segment.end = -1;
   BOOST_CHECK_THROW(kernels::sgd_update(x.data(), nullptr, x.data(), &segment, 1, {}, launch), InternalError);
   segment.end = 4;

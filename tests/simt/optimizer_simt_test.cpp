@@ -32,6 +32,13 @@ BOOST_AUTO_TEST_CASE(sgd_matches_float64_in_all_its_forms) {
       turns.next("sgd", [&](Place& place) { check_updates("sgd", Layout(sizes), options, way(place, turn++)); });
 }
 
+BOOST_AUTO_TEST_CASE(adagrad_matches_float64) {
+  Turns turns;
+  std::size_t turn = 0;
+  for (const auto& sizes : kLayouts)
+    turns.next("adagrad", [&](Place& place) { check_updates("adagrad", Layout(sizes), kAdagradCase, way(place, turn++)); });
+}
+
 // More segments than a block looks at at a time, more chunks than blocks, and an empty one at each seam.
 BOOST_AUTO_TEST_CASE(many_segments_are_each_updated_once) {
   std::vector<std::int64_t> sizes(700, 3);

@@ -71,26 +71,28 @@ inline Index3 group_grid(const char* op, std::int64_t items, int lanes) {
   return grid_of(op, (items + groups - 1) / groups);
 }
 
-/// Calls f(RowShape{}) with the shape for rows of C channels.
+/// Calls f(RowShape{}) with the shape for rows of C channels of T.
+template <class T, class F>
+void with_row_of(const char* op, std::int64_t C, bool is_aligned, const F& f) {
+  constexpr int kMost = sizeof(T) == 4 ? 8 : 4;  // vectors a lane for 1024 channels
+  const std::int64_t vectors = (C * static_cast<std::int64_t>(sizeof(T)) + 15) / 16;
+  if (C > 1024)
+    throw DeviceError(std::string(op) + ": rows of " + std::to_string(C) +
+                      " channels; the CUDA kernels have up to 1024: narrow the table, or set device = \"cpu\"");
+  if (!is_aligned) return f(RowShape<T, 32, kMost, false>{});
+  if (vectors <= 4) return f(RowShape<T, 4, 1, true>{});
+  if (vectors <= 8) return f(RowShape<T, 8, 1, true>{});
+  if (vectors <= 16) return f(RowShape<T, 16, 1, true>{});
+  if (vectors <= 32) return f(RowShape<T, 32, 1, true>{});
+  if (vectors <= 64) return f(RowShape<T, 32, 2, true>{});
+  if (vectors <= 128) return f(RowShape<T, 32, 4, true>{});
+  f(RowShape<T, 32, kMost, true>{});
+}
+
+/// The same for the element type that is `dtype`.
 template <class F>
 void with_row(const char* op, DType dtype, std::int64_t C, bool is_aligned, const F& f) {
-  const auto with_type = [&](auto element) {
-    using T = decltype(element);
-    constexpr int kMost = sizeof(T) == 4 ? 8 : 4;  // vectors a lane for 1024 channels
-    const std::int64_t vectors = (C * static_cast<std::int64_t>(sizeof(T)) + 15) / 16;
-    if (C > 1024)
-      throw DeviceError(std::string(op) + ": rows of " + std::to_string(C) +
-                        " channels; the CUDA kernels have up to 1024: narrow the table, or set device = \"cpu\"");
-    if (!is_aligned) return f(RowShape<T, 32, kMost, false>{});
-    if (vectors <= 4) return f(RowShape<T, 4, 1, true>{});
-    if (vectors <= 8) return f(RowShape<T, 8, 1, true>{});
-    if (vectors <= 16) return f(RowShape<T, 16, 1, true>{});
-    if (vectors <= 32) return f(RowShape<T, 32, 1, true>{});
-    if (vectors <= 64) return f(RowShape<T, 32, 2, true>{});
-    if (vectors <= 128) return f(RowShape<T, 32, 4, true>{});
-    f(RowShape<T, 32, kMost, true>{});
-  };
-  with_element(op, dtype, with_type);
+  with_element(op, dtype, [&](auto element) { with_row_of<decltype(element)>(op, C, is_aligned, f); });
 }
 
 }  // namespace tradewind::kernels

@@ -1,0 +1,2 @@
+// sparse_optimizer.cu for the executor.
+#include "kernels/cuda/sparse_optimizer.cu"
