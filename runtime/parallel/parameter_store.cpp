@@ -13,16 +13,31 @@ namespace {
 
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
-/// Two normal numbers of 53-bit uniforms (Box and Muller 1958) for elements 2 i and 2 i + 1.
-void normal_pair(kernels::PhiloxKey key, std::uint64_t i, double& a, double& b) {
+struct Pair {
+  double a, b;
+};
+
+/// Two uniform numbers in (0, 1), of 53 bits, for elements 2 i and 2 i + 1.
+Pair uniform_pair(kernels::PhiloxKey key, std::uint64_t i) {
   const auto block = kernels::philox(key, {{static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(i >> 32), 0, 0}});
   const auto uniform = [&](int w) {
     const std::uint64_t bits = (std::uint64_t{block.w[w]} << 32 | block.w[w + 1]) >> 11;
     return (static_cast<double>(bits) + 0.5) * 0x1p-53;
   };
-  const double radius = std::sqrt(-2 * std::log(uniform(0))), angle = 2 * std::numbers::pi * uniform(2);
-  a = radius * std::cos(angle);
-  b = radius * std::sin(angle);
+  return {uniform(0), uniform(2)};
+}
+
+/// Two standard normal numbers (Box and Muller 1958).
+Pair normal_pair(kernels::PhiloxKey key, std::uint64_t i) {
+  const auto [u, v] = uniform_pair(key, i);
+  const double radius = std::sqrt(-2 * std::log(u)), angle = 2 * std::numbers::pi * v;
+  return {radius * std::cos(angle), radius * std::sin(angle)};
+}
+
+/// Two uniform numbers in (-1, 1).
+Pair signed_pair(kernels::PhiloxKey key, std::uint64_t i) {
+  const auto [u, v] = uniform_pair(key, i);
+  return {2 * u - 1, 2 * v - 1};
 }
 
 }  // namespace
@@ -97,8 +112,7 @@ void ParameterStore::initialise(const Context& context) {
     }
     const auto key = kernels::philox_key(context.step_state().seed, purpose_of("init." + p->name_));
     for (std::size_t i = 0; i < value.size(); i += 2) {
-      double a = 0, b = 0;
-      normal_pair(key, i / 2, a, b);
+      const auto [a, b] = p->init_.kind == Init::Kind::kNormal ? normal_pair(key, i / 2) : signed_pair(key, i / 2);
       value[i] = static_cast<float>(p->init_.value * a);
       if (i + 1 < value.size()) value[i + 1] = static_cast<float>(p->init_.value * b);
     }

@@ -7,6 +7,7 @@
 // optimiser, collectives and checkpoint work on ranges.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -19,12 +20,17 @@
 
 namespace tradewind::runtime {
 
-/// How a parameter starts. Normal numbers are drawn by Philox keyed by (seed, name, index): the same on any rank count.
+/// How a parameter starts. Random numbers are drawn by Philox keyed by (seed, name, index): the same on any rank count.
 struct Init {
-  enum class Kind : std::uint8_t { kConstant, kNormal } kind = Kind::kConstant;
-  float value = 0.0F;  // the constant, or the standard deviation around 0
+  enum class Kind : std::uint8_t { kConstant, kNormal, kUniform } kind = Kind::kConstant;
+  float value = 0.0F;  // the constant, the standard deviation around 0, or the bound on both sides of 0
   static Init constant(float value) { return {Kind::kConstant, value}; }
   static Init normal(float deviation) { return {Kind::kNormal, deviation}; }
+  static Init uniform(float bound) { return {Kind::kUniform, bound}; }
+  /// Of a matrix [out, in] (Glorot & Bengio 2010, equation 16).
+  static Init xavier_uniform(std::int64_t out, std::int64_t in) {
+    return uniform(std::sqrt(6.0F / static_cast<float>(out + in)));
+  }
 };
 
 class Parameter {

@@ -77,6 +77,20 @@ BOOST_AUTO_TEST_CASE(initial_values_depend_on_seed_and_name_alone) {
   BOOST_CHECK_CLOSE(std::sqrt(squares / n), 0.5, 3.0);
 }
 
+BOOST_AUTO_TEST_CASE(uniform_values_fill_their_range_evenly) {
+  Context context({}, 1, 1);
+  ParameterStore store;
+  auto& p = store.add("weight", {301, 99}, Init::xavier_uniform(301, 99), true);
+  store.allocate(context);
+  const double bound = std::sqrt(6.0 / 400);
+  std::vector<int> tenths(10);
+  for (const float x : p.value().span<float>()) {
+    BOOST_REQUIRE_LT(std::abs(static_cast<double>(x)), bound * (1 + 1e-6));
+    ++tenths[std::min<std::size_t>(9, static_cast<std::size_t>((x / bound + 1) * 5))];
+  }
+  for (const int n : tenths) BOOST_CHECK_CLOSE(n, 301 * 99 / 10.0, 7.0);  // 3.9 standard deviations
+}
+
 BOOST_AUTO_TEST_CASE(only_touched_parameters_are_updated_and_the_first_touch_assigns) {
   Context context({}, 1, 1);
   ParameterStore store;
