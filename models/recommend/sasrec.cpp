@@ -1,14 +1,11 @@
 // x = dropout(sqrt(C) item + position), the blocks and the last norm of runtime/nn/transformer.h, a score is the product with
-// an item's vector in the same table. The loss is taken at every position: the cross-entropy over the whole catalogue
-// (Klenitskiy & Vasilev 2023), of which no logits are kept, or one over drawn negatives (kernels/candidate_loss.h).
+// an item's vector in the same table. The loss is taken at every position.
 #include "models/recommend/sasrec.h"
 
 #include <cmath>
 
 #include "models/activation.h"
-#include "runtime/ops/candidate_loss.h"
 #include "runtime/ops/dropout.h"
-#include "runtime/ops/linear_cross_entropy.h"
 
 namespace tradewind::models {
 
@@ -24,15 +21,7 @@ void SasRecConfig::describe(Fields& f) {
           {.min = 0, .max = 1, .below_max = true});
   f.field("activation", activation, "Of the feed-forward layer.", {"gelu_tanh", "gelu_exact", "relu", "silu"});
   f.field("scale_items", scale_items, "Items enter the network times the square root of channels.");
-  f.field(
-      "loss", loss,
-      "softmax: over the whole catalogue. The others look at drawn items beside the target: bce (SASRec), gbce (gSASRec), bpr, "
-      "sampled_softmax.",
-      {"softmax", "bce", "gbce", "bpr", "sampled_softmax"});
-  f.field("negatives", negatives_per_position,
-          "Drawn for each position, from what the user has not had; all losses but softmax.", {.min = 1});
-  f.field("shared_negatives", shared_negatives, "One set of negatives for all positions of a micro-batch, from all items.");
-  f.field("calibration", calibration, "gBCE's t: 0 as bce, 1 probabilities of a full softmax.", {.min = 0, .max = 1});
+  loss.describe(f);
   f.field("norm_epsilon", norm_epsilon, "Added to the variance.", {.min = 0, .above_min = true});
   f.field("init_deviation", init_deviation, "Standard deviation of the initial weights.", {.min = 0});
 }
@@ -41,10 +30,6 @@ void SasRecConfig::check() const {
   if (channels % heads != 0)
     throw ConfigError("model.channels = " + std::to_string(channels) +
                       " is not a multiple of model.heads = " + std::to_string(heads));
-}
-
-NegativeSampling SasRecConfig::negatives() const {
-  return {.count = loss == "softmax" ? 0 : negatives_per_position, .shared = shared_negatives};
 }
 
 std::unique_ptr<Task> SasRecConfig::build(const ModelInputs& inputs) const {
@@ -77,24 +62,7 @@ Variable SasRec::hidden(Tape& tape, const Batch& batch) {
 }
 
 RowLosses SasRec::forward(Tape& tape, const Batch& batch) {
-  if (config_.loss != "softmax") {
-    using kernels::CandidateLossKind;
-    using kernels::CandidateMean;
-    kernels::CandidateLossOptions options;
-    options.kind = config_.loss == "bce"    ? CandidateLossKind::kBce
-                   : config_.loss == "gbce" ? CandidateLossKind::kGbce
-                   : config_.loss == "bpr"  ? CandidateLossKind::kBpr
-                                            : CandidateLossKind::kSoftmax;
-    // As the papers' code: SASRec adds its one negative, gSASRec takes the mean over all logits.
-    options.mean = config_.loss == "gbce"  ? CandidateMean::kCandidates
-                   : config_.loss == "bpr" ? CandidateMean::kNegatives
-                                           : CandidateMean::kSum;
-    options.calibration = static_cast<float>(config_.calibration);
-    options.remove_hits = true;
-    return candidate_loss(tape, hidden(tape, batch), *table_, nullptr,
-                          {.targets = batch["targets"], .negatives = batch["negatives"], .log_q = {}, .identity = {}}, options);
-  }
-  return linear_cross_entropy(tape, hidden(tape, batch), *table_, nullptr, batch["targets"], {});
+  return config_.loss(tape, hidden(tape, batch), *table_, nullptr, batch);
 }
 
 Tensor SasRec::queries(Context& context, const Batch& batch) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "models/recommend/item_loss.h"
 #include "models/recommend/recommender.h"
 #include "models/registry.h"
 #include "runtime/nn/transformer.h"
@@ -16,15 +17,12 @@ class SasRecConfig final : public ModelConfig {
   double dropout = 0.2, norm_epsilon = 1e-8, init_deviation = 0.02;
   std::string activation = "relu";
   bool scale_items = true;
-  std::string loss = "softmax";
-  std::int64_t negatives_per_position = 1;
-  bool shared_negatives = false;
-  double calibration = 0.75;
+  ItemLoss loss;
 
   void describe(runtime::Fields& f) override;
   void check() const override;
   DataKind data_kind() const override { return DataKind::kInteractions; }
-  NegativeSampling negatives() const override;
+  NegativeSampling negatives() const override { return loss.negatives(); }
   std::int64_t context() const override { return context_length; }
   std::unique_ptr<runtime::Task> build(const ModelInputs& inputs) const override;
 };

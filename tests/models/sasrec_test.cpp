@@ -246,9 +246,9 @@ BOOST_AUTO_TEST_CASE(every_loss_learns_the_walk) {
     for (const bool shared : {false, true}) {
       auto config = small();
       config.init_deviation = 0.02;
-      config.loss = loss;
-      config.negatives_per_position = 4;
-      config.shared_negatives = shared;
+      config.loss.kind = loss;
+      config.loss.negatives_per_position = 4;
+      config.loss.shared_negatives = shared;
       const auto wanted = config.negatives();
       Fixture f(config, kItems);
       f.learn(SequenceDataset(shop, {.context = 12, .negatives = wanted.count, .shared_negatives = wanted.shared}), 150);
