@@ -1,11 +1,10 @@
-// x = dropout(token + position), the blocks and the last norm of runtime/nn/transformer.h, loss = cross-entropy(y head^T).
+// Token + position, the pre-norm blocks of runtime/nn/transformer.h, loss = cross-entropy(y head^T).
 #include "models/language/gpt.h"
 
 #include "kernels/convert.h"
 #include "kernels/linear.h"
 #include "models/activation.h"
 #include "runtime/core/transfer.h"
-#include "runtime/ops/dropout.h"
 
 namespace tradewind::models {
 
@@ -57,7 +56,6 @@ Gpt::Gpt(const GptConfig& config, std::int64_t vocabulary) : config_(config), vo
   tokens_ = &store_.add("token_embedding.weight", {vocabulary, C}, Init::normal(deviation), true);
   if (config.position == "learned")
     positions_ = &store_.add("position_embedding.weight", {config.context_length, C}, Init::normal(deviation), true);
-  embedding_dropout_ = dropout_site(config.dropout, "embedding");
   blocks_ = Transformer(
       store_, {.layers = config.layers,
                .channels = C,
@@ -78,7 +76,7 @@ Variable Gpt::hidden(Tape& tape, const Batch& batch, KvCache* cache) {
   const auto rows = Sequences::of(batch);
   const Variable x = positions_ != nullptr ? embedding_sum(tape, *tokens_, batch["ids"], *positions_, rows.positions)
                                            : embedding(tape, *tokens_, batch["ids"]);
-  return blocks_(tape, dropout(tape, x, tape.recording() ? embedding_dropout_ : kernels::Dropout{}, rows), rows, cache);
+  return blocks_(tape, x, rows, cache);
 }
 
 RowLosses Gpt::row_losses(Tape& tape, const Batch& batch) {

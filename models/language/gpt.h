@@ -60,7 +60,6 @@ class Gpt final : public LanguageModel {
   runtime::Parameter* tokens_ = nullptr;
   runtime::Parameter* positions_ = nullptr;  // null with rotary positions
   runtime::Parameter* head_ = nullptr;       // tokens_ where tied
-  kernels::Dropout embedding_dropout_;
   runtime::Transformer blocks_;
 };
 

@@ -35,9 +35,7 @@ RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, 
                  : kind == "bpr"  ? CandidateLossKind::kBpr
                                   : CandidateLossKind::kSoftmax;
   // As the papers' code: SASRec adds its one negative, gSASRec takes the mean over all logits.
-  options.mean = kind == "gbce"  ? CandidateMean::kCandidates
-                 : kind == "bpr" ? CandidateMean::kNegatives
-                                 : CandidateMean::kSum;
+  options.mean = kind == "gbce" ? CandidateMean::kCandidates : kind == "bpr" ? CandidateMean::kNegatives : CandidateMean::kSum;
   options.calibration = static_cast<float>(calibration);
   options.remove_hits = true;
   return candidate_loss(tape, x, table, bias,

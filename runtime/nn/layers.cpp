@@ -3,9 +3,9 @@
 namespace tradewind::runtime {
 
 LinearLayer LinearLayer::make(ParameterStore& store, const std::string& name, std::int64_t in, std::int64_t out, bool bias,
-                              float deviation) {
+                              Init weight) {
   LinearLayer layer;
-  layer.weight = &store.add(name + ".weight", {out, in}, Init::normal(deviation), true);
+  layer.weight = &store.add(name + ".weight", {out, in}, weight, true);
   if (bias) layer.bias = &store.add(name + ".bias", {out}, Init::constant(0), false);
   return layer;
 }
@@ -25,8 +25,8 @@ MlpLayer MlpLayer::make(ParameterStore& store, const std::string& name, std::int
   MlpLayer layer;
   layer.activation = activation;
   layer.gated = gated;
-  layer.up = LinearLayer::make(store, name + ".up", channels, gated ? 2 * hidden : hidden, bias, deviation);
-  layer.down = LinearLayer::make(store, name + ".down", hidden, channels, bias, out_deviation);
+  layer.up = LinearLayer::make(store, name + ".up", channels, gated ? 2 * hidden : hidden, bias, Init::normal(deviation));
+  layer.down = LinearLayer::make(store, name + ".down", hidden, channels, bias, Init::normal(out_deviation));
   return layer;
 }
 

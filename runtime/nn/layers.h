@@ -14,9 +14,9 @@ namespace tradewind::runtime {
 struct LinearLayer {
   Parameter* weight = nullptr;  // [out, in]
   Parameter* bias = nullptr;    // [out] or null
-  /// Registers name.weight, N(0, deviation), and name.bias, 0.
+  /// Registers name.weight and name.bias, 0.
   static LinearLayer make(ParameterStore& store, const std::string& name, std::int64_t in, std::int64_t out, bool bias,
-                          float deviation);
+                          Init weight);
   Variable operator()(Tape& tape, const Variable& x) const { return linear(tape, x, *weight, bias); }
 };
 
@@ -35,8 +35,8 @@ struct MlpLayer {
   /// Registers name.up (twice as wide where gated) and name.down; N(0, deviation) and N(0, out_deviation).
   static MlpLayer make(ParameterStore& store, const std::string& name, std::int64_t channels, std::int64_t hidden, bool bias,
                        kernels::Activation activation, bool gated, float deviation, float out_deviation);
-  Variable operator()(Tape& tape, const Variable& x) const {
-    return mlp(tape, x, {up.weight, up.bias, down.weight, down.bias}, activation, gated);
+  Variable operator()(Tape& tape, const Variable& x, const kernels::Dropout& inner = {}, const Sequences& rows = {}) const {
+    return mlp(tape, x, {up.weight, up.bias, down.weight, down.bias}, activation, gated, inner, rows);
   }
 };
 

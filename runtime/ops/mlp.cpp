@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "kernels/dropout.h"
 #include "kernels/linear.h"
 #include "runtime/ops/linear.h"
 
@@ -18,11 +19,22 @@ struct Mlp {
   std::int64_t N, C, F, P;  // P: width before the activation, F or 2 F
   DType dtype;
   bool on_gpu;
+  kernels::Dropout inner;
+  Sequences sequences;
 
   std::int64_t chunk() const {
     // Of hidden values: 8 MiB of float32 stay in a CPU's last-level cache; a GPU wants rows for all its processors.
     const std::int64_t elements = std::int64_t{2} << (on_gpu ? 26 : 20);
     return std::clamp<std::int64_t>(elements / P / 64 * 64, 64, std::max<std::int64_t>(N, 64));
+  }
+
+  /// In place, of rows n and on.
+  void drop(const Tensor& hidden, std::int64_t n, std::int64_t rows, const kernels::Launch& launch) const {
+    if (inner.p == 0.0F) return;
+    kernels::RowKeys keys = sequences.keys();
+    keys.sample += n;
+    keys.position += n;
+    kernels::dropout_apply(hidden.raw(), hidden.raw(), rows, F, inner, keys, Write::kAssign, dtype, launch);
   }
 
   kernels::LinearShape up(std::int64_t rows) const { return {.M = rows, .N = P, .K = C}; }
@@ -49,6 +61,7 @@ void forward(const Mlp& m, const Tensor& y, const Tensor& pre, bool keep, const 
       kernels::linear_forward(hidden.raw(), at, x.at(n * m.C), raw(m.p.up_weight), raw(m.p.up_bias), m.up(rows), m.activated(),
                               launch);
     }
+    m.drop(hidden, n, rows, launch);
     kernels::linear_forward(y.at(n * m.C), nullptr, hidden.raw(), raw(m.p.down_weight), raw(m.p.down_bias), m.down(rows),
                             m.options(), launch);
   }
@@ -69,6 +82,7 @@ void backward(const Mlp& m, const Tensor& dx, Write write_dx, const Tensor& dy, 
     const void *dy_n = dy.at(n * m.C), *pre_n = pre.at(n * m.P), *x_n = x.at(n * m.C);
     kernels::linear_backward_input(dhidden.raw(), dy_n, raw(m.p.down_weight), m.down(rows), Write::kAssign, m.options(),
                                    launch);
+    m.drop(dhidden, n, rows, launch);
     if (m.gated) {
       kernels::swiglu_forward(hidden.raw(), pre_n, rows, m.F, m.dtype, launch);
       kernels::swiglu_backward(dpre.raw(), dhidden.raw(), pre_n, rows, m.F, Write::kAssign, m.dtype, launch);
@@ -76,6 +90,7 @@ void backward(const Mlp& m, const Tensor& dx, Write write_dx, const Tensor& dy, 
       kernels::activation_backward(dpre.raw(), hidden.raw(), dhidden.raw(), pre_n, rows * m.F, m.activation, Write::kAssign,
                                    m.dtype, launch);
     }
+    m.drop(hidden, n, rows, launch);
     kernels::linear_backward_weight(gradient(m.p.down_weight), gradient(m.p.down_bias), dy_n, hidden.raw(), m.down(rows),
                                     write_down, m.options(), launch);
     kernels::linear_backward_weight(gradient(m.p.up_weight), gradient(m.p.up_bias), dpre.raw(), x_n, m.up(rows), write_up,
@@ -88,7 +103,8 @@ void backward(const Mlp& m, const Tensor& dx, Write write_dx, const Tensor& dy, 
 
 }  // namespace
 
-Variable mlp(Tape& tape, const Variable& x, const MlpParameters& parameters, kernels::Activation activation, bool gated) {
+Variable mlp(Tape& tape, const Variable& x, const MlpParameters& parameters, kernels::Activation activation, bool gated,
+             const kernels::Dropout& inner, const Sequences& rows) {
   const std::int64_t P = parameters.up_weight->shape()[0];
   const Mlp m{.p = parameters,
               .activation = activation,
@@ -98,7 +114,9 @@ Variable mlp(Tape& tape, const Variable& x, const MlpParameters& parameters, ker
               .F = gated ? P / 2 : P,
               .P = P,
               .dtype = x.value().dtype(),
-              .on_gpu = !x.value().on_host()};
+              .on_gpu = !x.value().on_host(),
+              .inner = inner,
+              .sequences = rows};
   Context& context = tape.context();
   Variable y = tape.variable(context.tensor({m.N, m.C}, m.dtype));
   const Tensor pre = context.tensor({tape.recording() ? m.N : std::min(m.chunk(), m.N), m.P}, m.dtype);

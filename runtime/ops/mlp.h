@@ -7,6 +7,7 @@
 
 #include "kernels/activation.h"
 #include "runtime/autograd/tape.h"
+#include "runtime/ops/sequences.h"
 
 namespace tradewind::runtime {
 
@@ -17,7 +18,8 @@ struct MlpParameters {
   Parameter* down_bias;    // or null
 };
 
-/// x [N, C], y [N, C]. gated: SwiGLU, and `activation` is not looked at.
-Variable mlp(Tape& tape, const Variable& x, const MlpParameters& parameters, kernels::Activation activation, bool gated);
+/// x [N, C], y [N, C]. gated: SwiGLU, and `activation` is not looked at. inner: dropout of the hidden values, keyed by `rows`.
+Variable mlp(Tape& tape, const Variable& x, const MlpParameters& parameters, kernels::Activation activation, bool gated,
+             const kernels::Dropout& inner = {}, const Sequences& rows = {});
 
 }  // namespace tradewind::runtime

@@ -5,12 +5,9 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <random>
 
 #include "models/recommend/popularity.h"
-#include "models/recommend/ranking_validation.h"
-#include "runtime/core/transfer.h"
-#include "runtime/optim/optimizer.h"
+#include "tests/models/sequence_fixture.h"
 #include "tests/support/histories.h"
 #include "tests/support/oracle.h"
 #include "tests/support/throws.h"
@@ -23,73 +20,15 @@ using Ids = std::vector<std::int32_t>;
 
 models::SasRecConfig small() {
   models::SasRecConfig c;
-  c.channels = 16;
-  c.heads = 2;
-  c.context_length = 12;
-  c.dropout = 0;
-  c.init_deviation = 0.2;
+  c.net.channels = 16;
+  c.net.heads = 2;
+  c.net.context_length = 12;
+  c.net.dropout = 0;
+  c.net.init_deviation = 0.2;
   return c;
 }
 
-struct Fixture {
-  explicit Fixture(const models::SasRecConfig& config, std::int64_t items = 30)
-      : context(Device{}, 2, 1), model(config, items) {
-    model.parameters().allocate(context);
-  }
-  std::vector<float> losses(const Batch& batch) {
-    Tape tape(context, false);
-    const auto loss = model.forward(tape, batch).loss;
-    return {loss.span<float>().begin(), loss.span<float>().end()};
-  }
-  /// Adam on all samples at once.
-  void learn(const SequenceDataset& data, int steps) {
-    OptimizerConfig adam;
-    adam.name = "adam";
-    adam.weight_decay = 0;
-    Optimizer optimizer(adam, model.parameters(), context, std::nullopt);
-    const auto n = data.samples_per_epoch();
-    for (int step = 1; step <= steps; ++step) {
-      std::vector<SampleRef> samples;
-      for (std::int64_t i = 0; i < n; ++i) samples.push_back({static_cast<std::uint64_t>((step - 1) * n + i), step - 1, i});
-      const Batch batch = data.collate(samples);
-      auto& scalars = context.step_state();
-      scalars.step = step;
-      scalars.learning_rate = 1e-2F;
-      scalars.gradient_scale = 1;
-      scalars.loss_scale[0] = 1.0F / static_cast<float>(batch.valid);
-      model.parameters().begin_step();
-      Tape tape(context, true);
-      model.forward(tape, batch);
-      tape.backward();
-      model.parameters().finish_gradients();
-      optimizer.update(context);
-    }
-  }
-  Context context;
-  models::SasRec model;
-};
-
-/// Histories in which item i + 1 follows item i, of all lengths; the last two are held out.
-std::vector<Ids> walks(std::int32_t users, std::int32_t items, std::uint32_t seed) {
-  std::mt19937 engine(seed);
-  std::vector<Ids> out;
-  for (std::int32_t u = 0; u < users; ++u) {
-    auto item = static_cast<std::int32_t>(engine() % static_cast<std::uint32_t>(items));
-    Ids history(4 + engine() % 8);
-    for (auto& i : history) {
-      i = item;
-      item = (item + 1) % items;
-    }
-    out.push_back(history);
-  }
-  return out;
-}
-
-double metric(const Evaluation& e, const std::string& name) {
-  for (const auto& [key, value] : e.metrics)
-    if (key == name) return value;
-  return NAN;
-}
+using Fixture = SequenceFixture<models::SasRec>;
 
 }  // namespace
 
@@ -148,44 +87,14 @@ BOOST_AUTO_TEST_CASE(a_history_without_items_has_a_query_of_zeros) {
 }
 
 BOOST_AUTO_TEST_CASE(gradients_are_the_numeric_ones) {
-  auto config = small();
-  config.activation = "gelu_exact";  // smooth
-  Fixture f(config);
   const Batch batch = SequenceDataset(shop_of({{1, 2, 3, 4, 5, 6}, {7, 2, 9, 4, 1}}, 30), {.context = 12})
                           .collate(std::vector<SampleRef>{{0, 0, 0}, {1, 0, 1}});
-  auto& store = f.model.parameters();
-  const auto total = [&] {
-    const auto losses = f.losses(batch);
-    return std::accumulate(losses.begin(), losses.end(), 0.0);
-  };
-  f.context.step_state().loss_scale[0] = 1;
-  store.begin_step();
-  {
-    Tape tape(f.context, true);
-    f.model.forward(tape, batch);
-    tape.backward();
-  }
-  store.finish_gradients();
-  std::mt19937 engine(5);
-  for (const auto& p : store.parameters()) {
-    // Along a random direction: the loss is float32, so one element's share would drown in its rounding.
-    std::vector<float> direction(static_cast<std::size_t>(p->shape().elements())), kept(direction.size());
-    double slope = 0;
-    float* const values = p->value().data<float>();
-    for (std::size_t i = 0; i < direction.size(); ++i) {
-      direction[i] = static_cast<float>(engine()) / 2147483648.0F - 1.0F;
-      kept[i] = values[i];
-      slope += double{direction[i]} * p->gradient().data<float>()[i];
-    }
-    const float h = 4e-3F / std::sqrt(static_cast<float>(direction.size()));
-    const auto at = [&](float by) {
-      for (std::size_t i = 0; i < direction.size(); ++i) values[i] = kept[i] + by * direction[i];
-      return total();
-    };
-    const double numeric = (at(h) - at(-h)) / (2 * double{h});
-    at(0);
-    BOOST_CHECK_MESSAGE(std::abs(numeric - slope) <= 2e-2 * std::max(1.0, std::abs(slope)),
-                        p->name() << ": numeric " << numeric << ", gradient " << slope);
+  for (const char* block : {"pre_norm", "post_norm", "normalised_residual"}) {
+    auto config = small();
+    config.net.activation = "gelu_exact";  // smooth
+    config.net.block = block;
+    config.net.dropout = 0.3;
+    Fixture(config).check_gradients(batch);
   }
 }
 
@@ -193,7 +102,7 @@ BOOST_AUTO_TEST_CASE(gradients_are_the_numeric_ones) {
 BOOST_AUTO_TEST_CASE(ranking_tells_chance_from_knowledge) {
   constexpr std::int32_t kItems = 30;
   auto config = small();
-  config.init_deviation = 0.02;
+  config.net.init_deviation = 0.02;
   const auto shop = shop_of(walks(200, kItems, 1), kItems);
   const SequenceDataset train(shop, {.context = 12});
   const models::RankingValidation test(std::make_shared<HeldOut>(shop, Part::kTest, 12), {});
@@ -245,7 +154,7 @@ BOOST_AUTO_TEST_CASE(every_loss_learns_the_walk) {
   for (const char* loss : {"bce", "gbce", "bpr", "sampled_softmax"})
     for (const bool shared : {false, true}) {
       auto config = small();
-      config.init_deviation = 0.02;
+      config.net.init_deviation = 0.02;
       config.loss.kind = loss;
       config.loss.negatives_per_position = 4;
       config.loss.shared_negatives = shared;

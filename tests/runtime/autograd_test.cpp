@@ -135,8 +135,11 @@ BOOST_AUTO_TEST_CASE(backward_gives_all_memory_back) {
   BOOST_CHECK_THROW(evaluation.backward(), InternalError);
 }
 
+namespace {
+
 // The chunked feed-forward block against the same from single layers, with more rows than one chunk holds.
-BOOST_AUTO_TEST_CASE(mlp_equals_its_layers) {
+/// `inner`: dropout of the hidden values.
+void check_mlp(float inner) {
   constexpr std::int64_t kRows = 300, kChannels = 4, kHidden = 16384;  // 128 rows a chunk
   Context context({}, 2, 1);
   ParameterStore store;
@@ -145,10 +148,18 @@ BOOST_AUTO_TEST_CASE(mlp_equals_its_layers) {
   auto& down = store.add("down.weight", {kChannels, kHidden}, Init::normal(0.1F), true);
   store.allocate(context);
   const Tensor x = tensor_of(context, {kRows, kChannels}, 5), dy = tensor_of(context, {kRows, kChannels}, 6);
+  const kernels::Dropout dropout{.p = inner, .purpose = 3};
+  Sequences rows;
+  rows.samples = Tensor(host_allocator(), {kRows}, DType::kUInt64);
+  rows.slots = Tensor(host_allocator(), {kRows}, DType::kInt32);
+  for (std::int32_t n = 0; n < kRows; ++n) {
+    rows.samples.data<std::uint64_t>()[n] = static_cast<std::uint64_t>(n / 7);
+    rows.slots.data<std::int32_t>()[n] = n % 7;
+  }
   store.begin_step();
   Tape tape(context, true);
   const Variable in = tape.variable(x);
-  const Variable y = mlp(tape, in, {&up, &up_bias, &down, nullptr}, kernels::Activation::kGeluTanh, false);
+  const Variable y = mlp(tape, in, {&up, &up_bias, &down, nullptr}, kernels::Activation::kGeluTanh, false, dropout, rows);
   tape.contribute(y, dy);
   tape.backward();
 
@@ -156,13 +167,17 @@ BOOST_AUTO_TEST_CASE(mlp_equals_its_layers) {
   std::vector<double> want_y(kRows * kChannels), want_dx(kRows * kChannels), want_dw2(w2.size()), want_dw1(w1.size()),
       want_db1(b1.size());
   const double k = std::sqrt(2 / 3.14159265358979323846);
+  const auto key = kernels::philox_key(1, 3);  // of the context's seed
+  const std::uint32_t threshold = kernels::dropout_threshold(inner);
   for (std::size_t n = 0; n < kRows; ++n)
     for (std::size_t h = 0; h < kHidden; ++h) {
       double pre = b1[h];
       for (std::size_t c = 0; c < kChannels; ++c) pre += static_cast<double>(x.span<float>()[n * 4 + c]) * w1[h * 4 + c];
       const double t = std::tanh(k * (pre + 0.044715 * pre * pre * pre));
-      const double act = 0.5 * pre * (1 + t);
-      const double slope = 0.5 * (1 + t) + 0.5 * pre * (1 - t * t) * k * (1 + 3 * 0.044715 * pre * pre);
+      const bool dropped = kernels::dropout_number(key, n / 7, n % 7, static_cast<std::uint32_t>(h)) < threshold;
+      const double kept = dropped ? 0 : kernels::dropout_scale(threshold);
+      const double act = kept * 0.5 * pre * (1 + t);
+      const double slope = kept * (0.5 * (1 + t) + 0.5 * pre * (1 - t * t) * k * (1 + 3 * 0.044715 * pre * pre));
       double dact = 0;
       for (std::size_t c = 0; c < kChannels; ++c) {
         const double d = dy.span<float>()[n * 4 + c];
@@ -181,6 +196,13 @@ BOOST_AUTO_TEST_CASE(mlp_equals_its_layers) {
   check_close("dw up", up.gradient().span<float>(), want_dw1, 1e-5);
   check_close("db up", up_bias.gradient().span<float>(), want_db1, 1e-5);
   check_close("dw down", down.gradient().span<float>(), want_dw2, 1e-5);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(mlp_equals_its_layers) {
+  check_mlp(0);
+  check_mlp(0.25F);
 }
 
 }  // namespace tradewind::tests
