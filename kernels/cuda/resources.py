@@ -43,6 +43,12 @@ SHAPES = {
     "convert_kernel": lambda *_: (256, 0),
     "update_kernel": lambda *_: (256, 264 * 8),
     "squared_norm_kernel": lambda *_: (256, 64),
+    "recurrent_start_kernel": lambda *_: (256, 0),
+    "gru_forward_kernel": lambda *_: (256, 0),
+    "lstm_forward_kernel": lambda *_: (256, 0),
+    "gru_backward_kernel": lambda *_: (256, 0),
+    "lstm_backward_kernel": lambda *_: (256, 0),
+    "recurrent_start_gradient_kernel": lambda *_: (256, 0),
     "rope_kernel": lambda t, *_: (256, 2048),  # of heads of up to 512
     "softmax_forward_kernel": lambda *_: (256, 0),
     "softmax_backward_kernel": lambda *_: (256, 0),

@@ -1,0 +1,2 @@
+// recurrent.cu for the executor.
+#include "kernels/cuda/recurrent.cu"
