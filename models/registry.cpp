@@ -1,6 +1,7 @@
 #include "models/registry.h"
 
 #include "models/language/gpt.h"
+#include "models/recommend/recurrent.h"
 #include "models/recommend/sasrec.h"
 #include "runtime/config/config.h"
 
@@ -40,6 +41,10 @@ Registry builtin_registry() {
                 [] { return std::make_unique<GptConfig>(); }, "gpt2", gpt_from_huggingface});
   registry.add({"sasrec", "Next item of a user's history (self-attentive sequential recommendation).",
                 [] { return std::make_unique<SasRecConfig>(); }});
+  registry.add({"gru4rec", "Next item of a user's history (a recurrent network of gated units).",
+                [] { return std::make_unique<RecurrentConfig>(kernels::RecurrentKind::kGru); }});
+  registry.add({"lstm", "Next item of a user's history (a recurrent network with long short-term memory).",
+                [] { return std::make_unique<RecurrentConfig>(kernels::RecurrentKind::kLstm); }});
   return registry;
 }
 
