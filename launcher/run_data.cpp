@@ -42,15 +42,18 @@ RunData load_sequences(const RunConfig& config, const runtime::Checkpoint* kept)
       interactions, runtime::SequenceOptions{.context = context,
                                              .negatives = negatives.count,
                                              .shared_negatives = negatives.shared,
-                                             .seed = static_cast<std::uint64_t>(config.run.seed)});
-  const auto held_out = std::make_shared<runtime::HeldOut>(interactions, Part::kValidation, context);
+                                             .seed = static_cast<std::uint64_t>(config.run.seed),
+                                             .targets = config.model->targets()});
+  const auto held_out =
+      std::make_shared<runtime::HeldOut>(interactions, Part::kValidation, config.model->history(interactions->items->size()));
   out.train = train;
   if (held_out->size() > 0) out.validation = std::make_shared<models::RankingValidation>(held_out, ranking_options(config));
   out.inputs.vocabulary = interactions->items->size();
   out.checksum = interactions->checksum;
   out.source = config.interactions.path;
-  out.summary = fmt::format("{}\ntraining: {} users with a history to learn from; validation: {}", interactions->summary,
-                            train->samples_per_epoch(), held_out->size());
+  out.summary =
+      fmt::format("{}\ntraining: {} {} with a history to learn from; validation: {}", interactions->summary,
+                  train->samples_per_epoch(), config.model->targets().prefixes ? "events" : "users", held_out->size());
   out.found = fmt::format("{} users, {} items, {} events", interactions->users->size(), interactions->items->size(),
                           interactions->item.size());
   out.sample = fmt::format("users' histories of up to {} items", context);

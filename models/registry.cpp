@@ -1,6 +1,7 @@
 #include "models/registry.h"
 
 #include "models/language/gpt.h"
+#include "models/recommend/bert4rec.h"
 #include "models/recommend/recurrent.h"
 #include "models/recommend/sasrec.h"
 #include "runtime/config/config.h"
@@ -45,6 +46,8 @@ Registry builtin_registry() {
                 [] { return std::make_unique<RecurrentConfig>(kernels::RecurrentKind::kGru); }});
   registry.add({"lstm", "Next item of a user's history (a recurrent network with long short-term memory).",
                 [] { return std::make_unique<RecurrentConfig>(kernels::RecurrentKind::kLstm); }});
+  registry.add({"bert4rec", "Hidden items of a user's history, and so the next one (bidirectional transformer).",
+                [] { return std::make_unique<Bert4RecConfig>(); }});
   return registry;
 }
 

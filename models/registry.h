@@ -8,6 +8,7 @@
 
 #include "models/huggingface.h"
 #include "runtime/config/fields.h"
+#include "runtime/data/sequence_dataset.h"
 #include "runtime/train/task.h"
 
 namespace tradewind::models {
@@ -38,6 +39,9 @@ class ModelConfig {
   virtual void check() const = 0;
   virtual DataKind data_kind() const { return DataKind::kText; }
   virtual NegativeSampling negatives() const { return {}; }
+  /// Of interactions: what is asked for in training, and how a history is packed that is asked for the next of `items` items.
+  virtual runtime::SequenceTargets targets() const { return {}; }
+  virtual runtime::HistoryForm history(std::int64_t /*items*/) const { return context(); }
   /// Length of the blocks that it is trained on; of interactions, the most events of a history that it reads.
   virtual std::int64_t context() const = 0;
   /// The task with its parameters registered, not yet allocated.

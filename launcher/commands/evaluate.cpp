@@ -105,7 +105,8 @@ Measured measure(const LoadedRun& run, const RunData& data, const EvaluateOption
     return {data.validation->run(*run.context, *run.task, plan), {}};
   }
   const auto part = options.part == "validation" ? runtime::Part::kValidation : runtime::Part::kTest;
-  const auto users = std::make_shared<runtime::HeldOut>(data.interactions, part, run.config.model->context());
+  const auto users =
+      std::make_shared<runtime::HeldOut>(data.interactions, part, run.config.model->history(data.inputs.vocabulary));
   if (users->size() == 0)
     throw ConfigError(fmt::format("evaluating: {} holds no event of the {} part; see data.split", data.source,
                                   options.part.empty() ? "test" : options.part));

@@ -73,7 +73,8 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
       if (is_new) histories.emplace_back(history.begin(), history.end());
       pairs.push_back({place->second, item});
     }
-    const auto scores = models::score_pairs(*run.context, model, histories, pairs, run.config.model->context());
+    const auto scores =
+        models::score_pairs(*run.context, model, histories, pairs, run.config.model->history(data.inputs.vocabulary));
     std::size_t next = 0;
     for (std::size_t i = 0; i < some.size(); ++i)
       std::printf("%s,%s,%s\n", runtime::csv_field(some[i][0]).c_str(), runtime::csv_field(some[i][1]).c_str(),

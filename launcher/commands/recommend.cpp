@@ -157,8 +157,10 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
 
   run.context->set_stable_rows(true);  // an answer does not depend on who else is asked for
   const Answers answers(items, options.format, std::move(titles));
-  const models::ServeOptions serve{
-      .top = options.top, .context = run.config.model->context(), .leave_out_seen = !options.keep_seen, .allow = allow};
+  const models::ServeOptions serve{.top = options.top,
+                                   .history = run.config.model->history(items.size()),
+                                   .leave_out_seen = !options.keep_seen,
+                                   .allow = allow};
   constexpr std::size_t kAtOnce = 256;
   std::int64_t unknown = 0;
   for (std::size_t begin = 0; begin < wanted.size(); begin += kAtOnce) {

@@ -4,6 +4,7 @@
 
 #include "runtime/ops/candidate_loss.h"
 #include "runtime/ops/linear_cross_entropy.h"
+#include "runtime/ops/rows.h"
 
 namespace tradewind::models {
 
@@ -25,8 +26,12 @@ NegativeSampling ItemLoss::negatives() const {
   return {.count = kind == "softmax" ? 0 : negatives_per_position, .shared = shared_negatives};
 }
 
-RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, Parameter* bias, const Batch& batch) const {
-  if (kind == "softmax") return linear_cross_entropy(tape, x, table, bias, batch["targets"], {});
+RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, Parameter* bias, const Batch& batch,
+                               std::int64_t items) const {
+  const bool some = batch.fields.contains("trained");
+  const Variable rows = some ? select_rows(tape, x, batch["trained"]) : x;
+  const Tensor& targets = batch[some ? "trained_targets" : "targets"];
+  if (kind == "softmax") return linear_cross_entropy(tape, rows, table, bias, targets, {}, items);
   using kernels::CandidateLossKind;
   using kernels::CandidateMean;
   kernels::CandidateLossOptions options;
@@ -38,8 +43,8 @@ RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, 
   options.mean = kind == "gbce" ? CandidateMean::kCandidates : kind == "bpr" ? CandidateMean::kNegatives : CandidateMean::kSum;
   options.calibration = static_cast<float>(calibration);
   options.remove_hits = true;
-  return candidate_loss(tape, x, table, bias,
-                        {.targets = batch["targets"], .negatives = batch["negatives"], .log_q = {}, .identity = {}}, options);
+  return candidate_loss(tape, rows, table, bias,
+                        {.targets = targets, .negatives = batch["negatives"], .log_q = {}, .identity = {}}, options);
 }
 
 }  // namespace tradewind::models

@@ -21,10 +21,11 @@ struct ItemLoss {
   void describe(runtime::Fields& f);
   /// What the data set has to draw.
   NegativeSampling negatives() const;
-  /// x [N, C], table [V, C], bias [V] or null. Reads the batch's "targets" [N] and, for all losses but softmax, "negatives". A
-  /// root of the tape.
+  /// x [N, C], table [V, C], bias [V] or null. Reads the batch's "targets" [N] (or "trained" and "trained_targets", and gives
+  /// the losses of those rows) and, for all losses but softmax, "negatives". items: so many first rows of the table are items;
+  /// 0: all. A root of the tape.
   runtime::RowLosses operator()(runtime::Tape& tape, const runtime::Variable& x, runtime::Parameter& table,
-                                runtime::Parameter* bias, const runtime::Batch& batch) const;
+                                runtime::Parameter* bias, const runtime::Batch& batch, std::int64_t items = 0) const;
 };
 
 }  // namespace tradewind::models

@@ -1,5 +1,5 @@
 // Items and positions through the blocks of runtime/nn/transformer.h; a score is the product with an item's vector in the same
-// table. The loss is taken at every position.
+// table.
 #include "models/recommend/sasrec.h"
 
 namespace tradewind::models {
@@ -8,6 +8,11 @@ using namespace runtime;  // NOLINT: a model is written in the runtime's terms
 
 void SasRecConfig::describe(Fields& f) {
   net.describe(f);
+  f.field(
+      "trained_positions", trained_positions,
+      "every: a sample is a user, and every item of its history is asked for the next. last: a sample is an event but a user's "
+      "first, and only the last item before it is asked for it (RecBole); an epoch has as many samples as events.",
+      {"every", "last"});
   loss.describe(f);
 }
 
@@ -17,7 +22,10 @@ std::unique_ptr<Task> SasRecConfig::build(const ModelInputs& inputs) const {
 }
 
 SasRec::SasRec(const SasRecConfig& config, std::int64_t items)
-    : loss_(config.loss), items_(items), net_(store_, config.net, items, true) {}
+    : loss_(config.loss),
+      items_(items),
+      trained_share_(config.targets().prefixes ? 1.0 / static_cast<double>(config.context()) : 1),
+      net_(store_, config.net, items, true) {}
 
 RowLosses SasRec::forward(Tape& tape, const Batch& batch) {
   return loss_(tape, net_(tape, batch), net_.table(), nullptr, batch);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "models/recommend/item_loss.h"
 #include "models/recommend/item_transformer.h"
@@ -13,11 +14,13 @@ class SasRecConfig final : public ModelConfig {
  public:
   ItemTransformerConfig net;
   ItemLoss loss;
+  std::string trained_positions = "every";
 
   void describe(runtime::Fields& f) override;
   void check() const override { net.check(); }
   DataKind data_kind() const override { return DataKind::kInteractions; }
   NegativeSampling negatives() const override { return loss.negatives(); }
+  runtime::SequenceTargets targets() const override { return {.prefixes = trained_positions == "last"}; }
   std::int64_t context() const override { return net.context_length; }
   std::unique_ptr<runtime::Task> build(const ModelInputs& inputs) const override;
 };
@@ -28,7 +31,7 @@ class SasRec final : public Recommender {
 
   runtime::ParameterStore& parameters() override { return store_; }
   runtime::RowLosses forward(runtime::Tape& tape, const runtime::Batch& batch) override;
-  runtime::CostEstimate cost() const override { return net_.cost(items_); }
+  runtime::CostEstimate cost() const override { return net_.cost(items_, trained_share_); }
   std::int64_t items() const override { return items_; }
   runtime::Tensor queries(runtime::Context& context, const runtime::Batch& batch) override;
   runtime::Tensor item_vectors(runtime::Context&) override { return net_.table().compute(); }
@@ -36,6 +39,7 @@ class SasRec final : public Recommender {
  private:
   ItemLoss loss_;
   std::int64_t items_;
+  double trained_share_;  // of a history's positions
   runtime::ParameterStore store_;
   ItemTransformer net_;
 };

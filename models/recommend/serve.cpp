@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "runtime/core/transfer.h"
-#include "runtime/data/sequence_dataset.h"
 
 namespace tradewind::models {
 
@@ -31,7 +30,7 @@ std::vector<std::vector<Scored>> best_of(Context& context, const kernels::Catalo
 std::vector<std::vector<Scored>> recommend(Context& context, Recommender& model,
                                            std::span<const std::vector<std::int32_t>> histories, const ServeOptions& options) {
   if (histories.empty()) return {};
-  const Tensor queries = model.queries(context, on_device(context, pack_histories(histories, options.context)));
+  const Tensor queries = model.queries(context, on_device(context, pack_histories(histories, options.history)));
   const Tensor items = model.item_vectors(context), bias = model.item_bias();
   auto catalogue = catalogue_of(queries, items, bias);
   std::vector<std::int64_t> offsets{0};
@@ -57,8 +56,8 @@ std::vector<std::vector<Scored>> recommend(Context& context, Recommender& model,
 }
 
 std::vector<float> score_pairs(Context& context, Recommender& model, std::span<const std::vector<std::int32_t>> histories,
-                               std::span<const Pair> pairs, std::int64_t history_items) {
-  const Tensor queries = on_host(model.queries(context, on_device(context, pack_histories(histories, history_items))));
+                               std::span<const Pair> pairs, const HistoryForm& form) {
+  const Tensor queries = on_host(model.queries(context, on_device(context, pack_histories(histories, form))));
   const Tensor items = on_host(model.item_vectors(context)), bias = model.item_bias();
   require(queries.dtype() == DType::kFloat32, "score_pairs", "vectors are float32");
   const Tensor host_bias = bias.defined() ? on_host(bias) : Tensor();

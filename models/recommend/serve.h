@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/recommend/recommender.h"
+#include "runtime/data/sequence_dataset.h"
 
 namespace tradewind::models {
 
@@ -16,7 +17,7 @@ struct Scored {
 
 struct ServeOptions {
   std::int64_t top = 10;
-  std::int64_t context = 1;             // the newest items of a history that the model reads
+  runtime::HistoryForm history = 1;     // as the model reads it
   bool leave_out_seen = true;           // items of a history are no candidates for it
   std::span<const std::uint8_t> allow;  // [V], 0 where an item is never a candidate; empty: all are
 };
@@ -34,7 +35,7 @@ struct Pair {
 /// The model's scores of pairs of a history and an item, in order.
 std::vector<float> score_pairs(runtime::Context& context, Recommender& model,
                                std::span<const std::vector<std::int32_t>> histories, std::span<const Pair> pairs,
-                               std::int64_t history_items);
+                               const runtime::HistoryForm& form);
 
 /// The `top` items whose vectors have the largest cosine with that of `item`, without itself.
 std::vector<Scored> similar_items(runtime::Context& context, Recommender& model, std::int32_t item, std::int64_t top);

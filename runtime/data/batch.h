@@ -21,6 +21,9 @@ class Context;
 ///   "positions" [N] int32     position inside the sequence, from 0
 ///   "samples"   [N] uint64    running sample index of the block the token came from (keys random numbers)
 ///   "slots"     [N] int32     position inside the block (keys random numbers together with "samples")
+/// and where most rows have no target, so that a model may leave out their scores:
+///   "trained"         [M] int32  the rows that have one, ascending
+///   "trained_targets" [M] int32  their targets
 struct Batch {
   std::map<std::string, Tensor> fields;
   std::map<std::string, Tensor> host_fields;  // of a batch on a device: what it was made of

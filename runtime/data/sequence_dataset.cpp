@@ -1,6 +1,7 @@
 #include "runtime/data/sequence_dataset.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/base/error.h"
 #include "kernels/base/philox.h"
@@ -77,6 +78,20 @@ std::vector<std::int32_t> training_items(const Interactions& x, std::int32_t use
   return out;
 }
 
+/// Which rows have targets, and these.
+void add_trained(Batch& batch, Allocator& allocator) {
+  const Tensor rows(allocator, {batch.valid}, DType::kInt32), wanted(allocator, {batch.valid}, DType::kInt32);
+  const auto targets = batch["targets"].span<std::int32_t>();
+  std::int64_t m = 0;
+  for (std::size_t n = 0; n < targets.size(); ++n) {
+    if (targets[n] < 0) continue;
+    rows.data<std::int32_t>()[m] = static_cast<std::int32_t>(n);
+    wanted.data<std::int32_t>()[m++] = targets[n];
+  }
+  batch.fields["trained"] = rows;
+  batch.fields["trained_targets"] = wanted;
+}
+
 /// Number `column` below n of a position of a sample, try `attempt`.
 std::int32_t drawn(kernels::PhiloxKey key, std::uint64_t sample, std::int64_t position, std::int64_t column,
                    std::uint32_t attempt, std::int64_t n) {
@@ -93,18 +108,23 @@ SequenceDataset::SequenceDataset(std::shared_ptr<const Interactions> interaction
                                  Allocator& allocator)
     : interactions_(std::move(interactions)), options_(options), allocator_(allocator) {
   require(options.context >= 1 && options.negatives >= 0, "SequenceDataset", "context must be at least 1");
-  for (std::int32_t user = 0; user < interactions_->users->size(); ++user)
-    if (count_of(*interactions_, user, Part::kTrain) >= 2) users_.push_back(user);
-  if (users_.empty())
+  for (std::int32_t user = 0; user < interactions_->users->size(); ++user) {
+    const auto events = static_cast<std::int32_t>(count_of(*interactions_, user, Part::kTrain));
+    for (std::int32_t end = options.targets.prefixes ? 2 : std::max(2, events); end <= events; ++end)
+      samples_.push_back({user, end});
+  }
+  if (samples_.empty())
     throw DataError(
         "training: no user has two events in the training part, so there is nothing to learn a sequence from; give more "
         "events, "
         "or hold out fewer (data.split)");
   if (options.negatives == 0 || options.shared_negatives) return;
-  for (const std::int32_t user : users_)
+  for (std::int32_t before = -1; const auto& [user, events] : samples_) {
+    if (std::exchange(before, user) == user) continue;
     if (static_cast<std::int32_t>(training_items(*interactions_, user).size()) == interactions_->items->size())
       throw DataError("training: user \"" + std::string(interactions_->users->name(user)) +
                       "\" has had every item, so there is no negative for it; leave it out, or use model.loss = \"softmax\"");
+  }
 }
 
 /// Draws until it meets an item that the user has not had; the last resort is the next such item in order.
@@ -117,12 +137,14 @@ Tensor SequenceDataset::draw(std::span<const SampleRef> samples, const Batch& ba
     return out;
   }
   const auto* offsets = batch["offsets"].data<std::int64_t>();
-  Tensor out(allocator_, {batch["ids"].elements(), n}, DType::kInt32);
+  const auto* targets = batch["targets"].data<std::int32_t>();
+  Tensor out(allocator_, {batch.valid, n}, DType::kInt32);
   auto* to = out.data<std::int32_t>();
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    const auto had = training_items(*interactions_, users_[static_cast<std::size_t>(samples[i].index)]);
+    const auto had = training_items(*interactions_, sample(samples[i]).user);
     const auto is_had = [&](std::int32_t item) { return std::ranges::binary_search(had, item); };
-    for (std::int64_t t = 0; t < offsets[i + 1] - offsets[i]; ++t)
+    for (std::int64_t t = 0; t < offsets[i + 1] - offsets[i]; ++t) {
+      if (targets[offsets[i] + t] < 0) continue;
       for (std::int64_t j = 0; j < n; ++j) {
         std::uint32_t attempt = 0;
         std::int32_t item = drawn(key, samples[i].running, t, j, attempt, items);
@@ -130,34 +152,38 @@ Tensor SequenceDataset::draw(std::span<const SampleRef> samples, const Batch& ba
         while (is_had(item)) item = static_cast<std::int32_t>((item + 1) % items);
         *to++ = item;
       }
+    }
   }
   return out;
 }
 
 Batch SequenceDataset::collate(std::span<const SampleRef> samples) const {
-  const auto keep = static_cast<std::size_t>(options_.context) + 1;
-  std::vector<std::vector<std::int32_t>> windows(samples.size());
+  const auto most = static_cast<std::size_t>(options_.targets.window(options_.context));
+  std::vector<SampleRows> each;
+  std::vector<std::int32_t> items;
   std::int64_t rows = 0;
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    auto& window = windows[i];
-    items_of(window, *interactions_, users_[static_cast<std::size_t>(samples[i].index)],
-             [](Part part) { return part == Part::kTrain; });
-    if (window.size() > keep) window.erase(window.begin(), window.end() - static_cast<std::ptrdiff_t>(keep));
-    rows += static_cast<std::int64_t>(window.size()) - 1;
+  for (const SampleRef& ref : samples) {
+    const auto [user, events] = sample(ref);
+    items_of(items, *interactions_, user, [](Part part) { return part == Part::kTrain; });
+    const auto history = std::span(items).first(static_cast<std::size_t>(events));
+    each.push_back(rows_of(history.last(std::min(most, history.size())), options_.targets, interactions_->items->size(),
+                           options_.seed, ref.running));
+    rows += static_cast<std::int64_t>(each.back().ids.size());
   }
   Packer packer(allocator_, rows, static_cast<std::int64_t>(samples.size()));
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    for (std::size_t t = 0; t + 1 < windows[i].size(); ++t) packer.row(windows[i][t], windows[i][t + 1], samples[i].running);
+    for (std::size_t t = 0; t < each[i].ids.size(); ++t) packer.row(each[i].ids[t], each[i].targets[t], samples[i].running);
     packer.close();
   }
   Batch batch = packer.finish();
+  if (options_.targets.sparse()) add_trained(batch, allocator_);
   if (options_.negatives > 0) batch.fields["negatives"] = draw(samples, batch);
   return batch;
 }
 
-HeldOut::HeldOut(std::shared_ptr<const Interactions> interactions, Part part, std::int64_t context, Allocator& allocator)
-    : interactions_(std::move(interactions)), part_(part), context_(context), allocator_(allocator) {
-  require(part != Part::kTrain && context >= 1, "HeldOut", "the part is one that is held out, and context at least 1");
+HeldOut::HeldOut(std::shared_ptr<const Interactions> interactions, Part part, const HistoryForm& form, Allocator& allocator)
+    : interactions_(std::move(interactions)), part_(part), form_(form), allocator_(allocator) {
+  require(part != Part::kTrain && form.context >= 1, "HeldOut", "the part is one that is held out, and context at least 1");
   for (std::int32_t user = 0; user < interactions_->users->size(); ++user)
     if (count_of(*interactions_, user, part) > 0) users_.push_back(user);
 }
@@ -180,18 +206,21 @@ HeldOut::Queries HeldOut::collate(std::int64_t begin, std::int64_t end) const {
       if (std::find(targets.begin() + first, targets.end(), item) == targets.end()) targets.push_back(item);
     out.targets.offsets.push_back(static_cast<std::int64_t>(targets.size()));
   }
-  out.batch = pack_histories(histories, context_, allocator_);
+  out.batch = pack_histories(histories, form_, allocator_);
   return out;
 }
 
-Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, std::int64_t context, Allocator& allocator) {
+Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, const HistoryForm& form, Allocator& allocator) {
+  const std::int64_t masks = form.mask >= 0 ? 1 : 0, most = form.context - masks;
   std::int64_t rows = 0;
-  for (const auto& h : histories) rows += std::min(context, static_cast<std::int64_t>(h.size()));
+  for (const auto& h : histories)
+    if (!h.empty()) rows += masks + std::min(most, static_cast<std::int64_t>(h.size()));
   Packer packer(allocator, rows, static_cast<std::int64_t>(histories.size()));
   for (std::size_t i = 0; i < histories.size(); ++i) {
     const auto& h = histories[i];
-    const std::size_t from = h.size() - std::min(h.size(), static_cast<std::size_t>(context));
+    const std::size_t from = h.size() - std::min(h.size(), static_cast<std::size_t>(most));
     for (std::size_t t = from; t < h.size(); ++t) packer.row(h[t], -100, i);
+    if (masks > 0 && !h.empty()) packer.row(form.mask, -100, i);
     packer.close();
   }
   return packer.finish();

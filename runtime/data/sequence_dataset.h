@@ -1,9 +1,9 @@
 // Users' histories as samples of sequence models: what comes next after every item of a history, and what comes after all of
 // it.
 //
-// Training: a sample is a user; of its training events the last context + 1, the first `context` of them as input and each
-// one's successor as its target (Kang & McAuley 2018, section III-A, without padding: rows are packed).
-// Position 0 is the oldest item in the window.
+// Training: a sample is a user or, with prefixes, one of its events; of the training events up to there as many as the context
+// takes, the newest, and of their positions all, the last or hidden ones are asked for (sequence_targets.h). Rows are packed
+// without padding; position 0 is the oldest item in the window.
 //
 // Negatives, where a loss wants some, are drawn uniformly: for each position from the items that the user has not had in
 // training, or one set for all rows of a batch from all items. Draws are keyed by the running sample and the position (a shared
@@ -18,6 +18,7 @@
 #include "runtime/core/allocator.h"
 #include "runtime/data/batch.h"
 #include "runtime/data/interactions.h"
+#include "runtime/data/sequence_targets.h"
 
 namespace tradewind::runtime {
 
@@ -25,10 +26,12 @@ struct SequenceOptions {
   std::int64_t context = 1;
   std::int64_t negatives = 0;  // for each position, or of the set
   bool shared_negatives = false;
-  std::uint64_t seed = 1;  // of the negatives
+  std::uint64_t seed = 1;  // of the negatives and masks
+  SequenceTargets targets{};
 };
 
-/// The fields that batch.h lists, for packed rows of items, and where there are any "negatives", int32 [rows, n] or [n].
+/// The fields that batch.h lists, for packed rows of items, "trained" and "trained_targets" where not every row has a target,
+/// and where there are any "negatives", int32 [targets, n] or [n]. The mask's id is the number of items.
 class SequenceDataset final : public Dataset {
  public:
   /// Users with fewer than two training events give no sample. Throws DataError where none gives one, or where a user has had
@@ -36,24 +39,38 @@ class SequenceDataset final : public Dataset {
   SequenceDataset(std::shared_ptr<const Interactions> interactions, const SequenceOptions& options,
                   Allocator& allocator = host_allocator());
 
-  std::int64_t samples_per_epoch() const override { return static_cast<std::int64_t>(users_.size()); }
+  std::int64_t samples_per_epoch() const override { return static_cast<std::int64_t>(samples_.size()); }
   /// "samples" is the running sample index, "slots" the position. Every target counts.
   Batch collate(std::span<const SampleRef> samples) const override;
   std::uint64_t checksum() const override { return interactions_->checksum; }
 
  private:
+  struct Sample {
+    std::int32_t user;
+    std::int32_t events;  // of its training part, up to the last that the sample is made of
+  };
+  const Sample& sample(const SampleRef& ref) const { return samples_[static_cast<std::size_t>(ref.index)]; }
   Tensor draw(std::span<const SampleRef> samples, const Batch& batch) const;
 
   std::shared_ptr<const Interactions> interactions_;
   SequenceOptions options_;
   Allocator& allocator_;
-  std::vector<std::int32_t> users_;
+  std::vector<Sample> samples_;
+};
+
+/// How the history of a query is packed: its last `context` items; or, where there is a mask, one less and the mask, whose
+/// place is asked for. An empty history stays empty. Implicit: most models want the items alone.
+struct HistoryForm {
+  HistoryForm(std::int64_t rows, std::int32_t mask_id = -1)  // NOLINT(google-explicit-constructor)
+      : context(rows), mask(mask_id) {}
+  std::int64_t context;
+  std::int32_t mask;  // its id; -1: none
 };
 
 /// For ranking: every user that has events in `part`; what it had before (in parts before that one), and what came.
 class HeldOut {
  public:
-  HeldOut(std::shared_ptr<const Interactions> interactions, Part part, std::int64_t context,
+  HeldOut(std::shared_ptr<const Interactions> interactions, Part part, const HistoryForm& form,
           Allocator& allocator = host_allocator());
 
   std::int64_t size() const { return static_cast<std::int64_t>(users_.size()); }
@@ -72,7 +89,7 @@ class HeldOut {
     }
   };
   struct Queries {
-    Batch batch;    // the last `context` items of each history; a user without one has a sequence of length 0
+    Batch batch;    // each history in its form; a user without one has a sequence of length 0
     Lists seen;     // all of each history, ascending, each item once
     Lists targets;  // the events in `part`, in time order, each item once
   };
@@ -82,13 +99,13 @@ class HeldOut {
  private:
   std::shared_ptr<const Interactions> interactions_;
   Part part_;
-  std::int64_t context_;
+  HistoryForm form_;
   Allocator& allocator_;
   std::vector<std::int32_t> users_;
 };
 
-/// Histories as they are, for serving: the last `context` items of each, packed. "samples" counts from 0.
-Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, std::int64_t context,
+/// Histories as they are, for serving, packed. "samples" counts from 0.
+Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, const HistoryForm& form,
                      Allocator& allocator = host_allocator());
 
 }  // namespace tradewind::runtime

@@ -94,6 +94,8 @@ struct Shop {
   nlohmann::json evaluated(const std::string& run) const {
     return nlohmann::json::parse(good({"evaluate", run, "--json"}).output);
   }
+  /// 1, 2 and 4 ranks train alike.
+  void check_ranks(const std::string& model) const;
   /// Every tensor of a run's checkpoint of a step.
   std::map<std::string, std::vector<std::uint8_t>> tensors(const std::string& run, const std::string& step = "00000060") const {
     const auto checkpoint = runtime::Checkpoint::open(folder.path() / run / "checkpoints" / ("step-" + step));
@@ -199,6 +201,24 @@ BOOST_FIXTURE_TEST_CASE(a_log_becomes_recommendations_in_the_shops_own_ids, Shop
   good({"inspect", "run"});
 }
 
+BOOST_FIXTURE_TEST_CASE(a_model_of_hidden_items_answers_as_the_others_do, Shop) {
+  // Of histories of 4 to 8 items: the last place of a longer context would not be learnt.
+  good({"train", "shop.toml", "--set", "model.name=bert4rec", "--set", "model.context=6", "--set", "train.steps=600"});
+  const auto e = evaluated("run");
+  BOOST_CHECK_MESSAGE(e.at("hr@10").get<double>() > 0.9 && e.at("ndcg@10").get<double>() > 0.6, e);
+  const auto rows = lines(good({"recommend", "run", "--user", "C-9", "--top", "40", "--keep-seen"}).output);
+  BOOST_REQUIRE_EQUAL(rows.size(), 41U);  // the mask is no item
+  folder.write("pairs.csv", "customer,sku\nC-9,SKU-33\n");
+  const auto scores = lines(good({"predict", "run", "--pairs", "pairs.csv"}).output);
+  BOOST_REQUIRE_EQUAL(scores.size(), 2U);
+  const auto score = [](const std::string& row) { return std::stod(row.substr(row.rfind(',') + 1)); };
+  const auto recommended = std::ranges::find_if(rows, [](const std::string& row) { return holds(row, ",SKU-33,"); });
+  BOOST_REQUIRE(recommended != rows.end());
+  BOOST_CHECK_CLOSE(score(scores[1]), score(*recommended), 1e-2);
+  good({"export", "run", "--to", "vectors", "--format", "vectors"});
+  BOOST_CHECK(holds(text_of(folder.path() / "vectors" / "item_vectors.npy"), "(40, 16)"));
+}
+
 // Negatives and masks are keyed by the sample, so where a run stopped leaves no trace.
 BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_to_the_same_bits, Shop) {
   good({"train", "shop.toml", "--set", "run.directory=whole"});
@@ -218,12 +238,14 @@ BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_to_the_same_bits, Shop) {
   BOOST_TEST((tensors("run") == tensors("whole")));
 }
 
-BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) {
-  good({"train", "shop.toml", "--set", "run.directory=one"});
-  const auto one = evaluated("one");
+void Shop::check_ranks(const std::string& model) const {
+  const std::string of = "model.name=" + model, alone = model + "-1";
+  good({"train", "shop.toml", "--set", of, "--set", "run.directory=" + alone});
+  const auto one = evaluated(alone);
   for (const int ranks : {2, 4}) {
-    const std::string name = "ranks-" + std::to_string(ranks);
-    const auto command = under_mpirun(ranks, {TRADEWIND_BINARY, "train", "shop.toml", "--set", "run.directory=" + name});
+    const std::string name = model + "-" + std::to_string(ranks);
+    const auto command =
+        under_mpirun(ranks, {TRADEWIND_BINARY, "train", "shop.toml", "--set", of, "--set", "run.directory=" + name});
     if (command.empty()) {
       std::cout << "SKIPPED launcher/recommend_test: there is no mpirun; install openmpi-bin\n";
       return;
@@ -235,7 +257,7 @@ BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) {
       const double a = one.at(key).get<double>(), b = several.at(key).get<double>();
       BOOST_CHECK_MESSAGE(std::abs(a - b) <= 1e-3 * std::abs(a), key << " of " << ranks << " ranks: " << b << ", of one " << a);
     }
-    const auto first = lines(text_of(folder.path() / "one" / "metrics.jsonl")),
+    const auto first = lines(text_of(folder.path() / alone / "metrics.jsonl")),
                other = lines(text_of(folder.path() / name / "metrics.jsonl"));
     BOOST_REQUIRE_EQUAL(first.size(), other.size());
     for (std::size_t i = 0; i < 20; ++i) {
@@ -245,6 +267,9 @@ BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) {
     }
   }
 }
+
+BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) { check_ranks("sasrec"); }
+BOOST_FIXTURE_TEST_CASE(ranks_agree_on_what_is_hidden, Shop) { check_ranks("bert4rec"); }
 
 BOOST_FIXTURE_TEST_CASE(another_log_is_not_gone_on_with, Shop) {
   const std::vector<std::string> forever = {"train", "shop.toml", "--set", "train.steps=1000000"};

@@ -166,6 +166,19 @@ BOOST_AUTO_TEST_CASE(every_loss_learns_the_walk) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(training_the_last_position_of_every_prefix_learns_the_walk) {
+  constexpr std::int32_t kItems = 30;
+  auto config = small();
+  config.net.init_deviation = 0.02;
+  config.trained_positions = "last";
+  const auto shop = shop_of(walks(60, kItems, 1), kItems);
+  Fixture f(config, kItems);
+  f.learn(SequenceDataset(shop, {.context = 12, .targets = config.targets()}), 150);
+  const models::RankingValidation test(std::make_shared<HeldOut>(shop, Part::kTest, 12), {});
+  const auto e = test.run(f.context, f.model, {.batch = 64});
+  BOOST_CHECK_MESSAGE(metric(e, "ndcg@10") > 0.9, e.text());
+}
+
 BOOST_AUTO_TEST_CASE(a_metric_that_is_not_measured_cannot_tell_the_best) {
   models::RankingOptions options;
   options.best_by = "ndgc@10";

@@ -1,6 +1,7 @@
 // Transformers over histories of items against PyTorch (tests/golden/sequence/generate.py).
 #include <boost/test/unit_test.hpp>
 
+#include "models/recommend/bert4rec.h"
 #include "models/recommend/sasrec.h"
 #include "runtime/core/transfer.h"
 #include "tests/support/oracle.h"
@@ -98,6 +99,14 @@ BOOST_AUTO_TEST_CASE(blocks_are_those_of_pytorch) {
     models::SasRec model(config, kItems);
     check_golden(block, context, model);
   }
+}
+
+BOOST_AUTO_TEST_CASE(bert4rec_is_pytorchs_encoder_over_hidden_items) {
+  models::Bert4RecConfig config;
+  config.net = golden_net("post_norm");
+  Context context({}, 2, 1);
+  models::Bert4Rec model(config, kItems);
+  check_golden("bidirectional", context, model);
 }
 
 }  // namespace tradewind::tests

@@ -70,6 +70,73 @@ BOOST_AUTO_TEST_CASE(histories_to_serve_are_cut_to_the_newest_and_may_be_empty) 
   BOOST_TEST(batch.valid == 0);
 }
 
+BOOST_AUTO_TEST_CASE(with_prefixes_a_sample_is_an_event_and_what_came_before_it) {
+  const SequenceDataset data(tests::shop_of(kHistories, 10), {.context = 2, .targets = {.prefixes = true}});
+  BOOST_REQUIRE_EQUAL(data.samples_per_epoch(), 5);  // user 0: three, users 2 and 3: one
+  const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 2}, {71, 0, 0}, {72, 0, 4}});
+  BOOST_TEST(values<std::int32_t>(batch, "ids") == (Ids{2, 3, 1, 9}));
+  BOOST_TEST(values<std::int32_t>(batch, "targets") == (Ids{-100, 4, 2, 8}));
+  BOOST_TEST(values<std::int64_t>(batch, "offsets") == (Longs{0, 2, 3, 4}));
+  BOOST_TEST(values<std::int32_t>(batch, "trained") == (Ids{1, 2, 3}));
+  BOOST_TEST(values<std::int32_t>(batch, "trained_targets") == (Ids{4, 2, 8}));
+  BOOST_TEST(batch.valid == 3);
+}
+
+BOOST_AUTO_TEST_CASE(negatives_are_drawn_for_targets_alone) {
+  const SequenceDataset data(tests::shop_of(kHistories, 10), {.context = 2, .negatives = 3, .targets = {.prefixes = true}});
+  const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 2}, {71, 0, 0}});
+  BOOST_TEST(batch["negatives"].size(0) == 2);
+  const Batch alone = data.collate(std::vector<SampleRef>{{71, 0, 0}});
+  const auto both = values<std::int32_t>(batch, "negatives"), one = values<std::int32_t>(alone, "negatives");
+  BOOST_TEST((Ids(both.begin() + 3, both.end()) == one));
+}
+
+BOOST_AUTO_TEST_CASE(hidden_items_belong_to_the_sample) {
+  std::vector<Ids> histories = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2}, {5, 6, 7, 8}};
+  const auto shop = tests::shop_of(histories, 10);
+  const SequenceDataset data(shop, {.context = 8, .seed = 3, .targets = {.masked = 0.2}});
+  const Ids window = {3, 4, 5, 6, 7, 8, 9, 0};
+  int hidden = 0, single = 0;
+  constexpr int kSamples = 4000;
+  for (std::uint64_t running = 0; running < kSamples; ++running) {
+    const Batch together = data.collate(std::vector<SampleRef>{{running + 9000, 0, 1}, {running, 0, 0}});
+    const Batch alone = data.collate(std::vector<SampleRef>{{running, 0, 0}});
+    const auto all = values<std::int32_t>(together, "ids"), ids = values<std::int32_t>(alone, "ids");
+    BOOST_REQUIRE((Ids(all.begin() + 2, all.end()) == ids));
+    const auto targets = values<std::int32_t>(alone, "targets");
+    BOOST_REQUIRE(ids.size() == window.size());
+    int here = 0;
+    for (std::size_t t = 0; t < ids.size(); ++t) {
+      const bool is_hidden = ids[t] == 10;
+      here += is_hidden ? 1 : 0;
+      BOOST_REQUIRE_EQUAL(is_hidden ? targets[t] : ids[t], window[t]);
+      BOOST_REQUIRE(is_hidden || targets[t] == -100);
+    }
+    BOOST_REQUIRE_EQUAL(alone.valid, here);
+    BOOST_REQUIRE_GE(here, 1);
+    BOOST_REQUIRE_GE(together.valid, here + 1);
+    hidden += here;
+    single += here == 1 ? 1 : 0;
+  }
+  // 8 places of a fifth, and one where there would be none: 1.6 + .8^8. Standard deviation of a sample: 1.0.
+  BOOST_CHECK_SMALL(hidden / double{kSamples} - (1.6 + std::pow(0.8, 8)), 0.08);
+  // One: by chance, or for want of any.
+  BOOST_CHECK_SMALL(single / double{kSamples} - (8 * 0.2 * std::pow(0.8, 7) + std::pow(0.8, 8)), 0.04);
+  BOOST_TEST(values<std::int32_t>(data.collate(std::vector<SampleRef>{{1, 0, 0}}), "ids") !=
+             values<std::int32_t>(data.collate(std::vector<SampleRef>{{2, 0, 0}}), "ids"));
+}
+
+BOOST_AUTO_TEST_CASE(a_query_of_a_masked_model_ends_with_the_mask) {
+  const auto shop = tests::shop_of(kHistories, 10);
+  const auto of = HeldOut(shop, Part::kTest, HistoryForm(3, 10)).collate(0, 2);
+  BOOST_TEST(values<std::int32_t>(of.batch, "ids") == (Ids{4, 5, 10, 5, 5, 10}));
+  const std::vector<Ids> histories = {{1, 2, 3, 4}, {}, {9}};
+  const Batch batch = pack_histories(histories, {2, 10});
+  BOOST_TEST(values<std::int32_t>(batch, "ids") == (Ids{4, 10, 9, 10}));
+  BOOST_TEST(values<std::int64_t>(batch, "offsets") == (Longs{0, 2, 2, 4}));
+  BOOST_TEST(values<std::int32_t>(batch, "positions") == (Ids{0, 1, 0, 1}));
+}
+
 // Whatever batch, rank or micro-batch a user comes in; uniform over what it has not had.
 BOOST_AUTO_TEST_CASE(negatives_belong_to_the_sample_and_are_new_to_the_user) {
   const auto shop = tests::shop_of(kHistories, 10);
