@@ -13,17 +13,24 @@ namespace {
 /// Sizes and pointers; returns the catalogue with its stride.
 Catalogue checked(const char* op, Catalogue c, const Launch& launch) {
   constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  require(c.N >= 0 && c.V >= 1 && c.V < kMost && c.C >= 1, op, "N must be at least 0, V in [1, 2^31 - 1) and C at least 1");
+  require(c.N >= 0 && c.V >= 1 && c.V < kMost, op, "N must be at least 0 and V in [1, 2^31 - 1)");
   require(launch.threads >= 1, op, "launch.threads must be at least 1");
-  if (c.w_stride == 0) c.w_stride = c.C;
-  require(c.w_stride >= c.C, op, "w_stride must be at least C");
-  require(c.w != nullptr && (c.N == 0 || c.x != nullptr), op, "x and w must be given");
+  if (c.scores != nullptr) {
+    require(c.x == nullptr && c.w == nullptr && c.bias == nullptr && c.C == 0 && c.dtype == DType::kFloat32, op,
+            "scores stand in the place of x, w and bias, and are float32");
+  } else {
+    require(c.C >= 1, op, "C must be at least 1");
+    if (c.w_stride == 0) c.w_stride = c.C;
+    require(c.w_stride >= c.C, op, "w_stride must be at least C");
+    require(c.w != nullptr && (c.N == 0 || c.x != nullptr), op, "x and w, or scores, must be given");
+  }
   require(c.exclude == nullptr || c.exclude_offsets != nullptr, op, "exclude needs exclude_offsets");
   require_float32_on_cpu(op, launch, c.dtype);
   require_device_memory(op, launch,
                         {{"x", c.x},
                          {"w", c.w},
                          {"bias", c.bias},
+                         {"scores", c.scores},
                          {"exclude_offsets", c.exclude_offsets},
                          {"exclude", c.exclude},
                          {"allow", c.allow}});

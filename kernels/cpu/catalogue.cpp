@@ -4,7 +4,8 @@
 // share, their items are: each part keeps its own result, merged at the end.
 //
 // Nothing depends on how it is split: an element of multiply_packed has the same bits in any split, the order (score, id) is
-// total, counts add up. A target's score is made by the same product, of its query and its item alone.
+// total, counts add up. A target's score is made by the same product, of its query and its item alone. Scores that are given
+// are looked at where they lie, strip by strip.
 //
 // Best k: a heap a query, whose worst is at the top. Items come by ascending id, so what equals the worst of a full heap comes
 // too late: vectors of scores of which none is above it are passed over at once. Whether an item is excluded is
@@ -130,10 +131,28 @@ int parts_of(const Catalogue& c, int threads) {
   return blocks >= 2 * std::int64_t{threads} ? 1 : static_cast<int>(std::min<std::int64_t>(threads, strips));
 }
 
+/// As for_each_strip.
+template <class Visit>
+void for_each_given_strip(const Catalogue& c, int parts, const Launch& launch, const Visit& visit) {
+  const std::int64_t strips = (c.V + kStripItems - 1) / kStripItems;
+  parallel_pieces(c.N * parts, 1, launch.threads, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t n = task / parts;
+      const auto part = static_cast<int>(task % parts);
+      const Share mine = share_of(strips, 1, part, parts);
+      for (std::int64_t s = mine.begin; s < mine.end; ++s) {
+        const std::int64_t first = s * kStripItems;
+        visit(n, part, Strip{c.scores + n * c.V + first, first, std::min(kStripItems, c.V - first)});
+      }
+    }
+  });
+}
+
 /// Calls visit(n, part, strip) for every query and all items, ascending within a part; a (query, part) is on one thread at a
 /// time.
 template <class Visit>
 void for_each_strip(const Catalogue& c, int parts, const Launch& launch, const Visit& visit) {
+  if (c.scores != nullptr) return for_each_given_strip(c, parts, launch, visit);
   const std::int64_t strip_items = std::min(c.V, kStripItems), strip_elements = packed_elements(c.C, kStripItems);
   const std::int64_t all_strips = (c.V + kStripItems - 1) / kStripItems,
                      strip_bytes = strip_elements * std::int64_t{sizeof(float)};
@@ -226,7 +245,7 @@ void take_best(Best best, const Strip& strip, const Catalogue& c, std::int64_t n
   }
 }
 
-/// target_scores[t] by the product that the stream uses, so that it has the very bits of the stream's.
+/// target_scores[t] as given, or by the product that the stream uses, so that it has the very bits of the stream's.
 void score_targets(float* target_scores, const Catalogue& c, const std::int64_t* offsets, const std::int32_t* targets,
                    FirstNan& nan, const Launch& launch) {
   const std::int64_t elements = packed_elements(c.C, 1);
@@ -235,8 +254,12 @@ void score_targets(float* target_scores, const Catalogue& c, const std::int64_t*
     const PackedFactor panel{panels.get() + omp_get_thread_num() * elements, c.C, 1};
     for (std::int64_t n = begin; n < end; ++n)
       for (std::int64_t t = offsets[n]; t < offsets[n + 1]; ++t) {
-        pack_panels(panel, items(c, targets[t]), 0, 1);
-        multiply_packed(target_scores + t, 1, {queries(c, n), c.C}, panel, bias(c, targets[t]), 1, 0, 1, Write::kAssign);
+        if (c.scores != nullptr) {
+          target_scores[t] = c.scores[n * c.V + targets[t]];
+        } else {
+          pack_panels(panel, items(c, targets[t]), 0, 1);
+          multiply_packed(target_scores + t, 1, {queries(c, n), c.C}, panel, bias(c, targets[t]), 1, 0, 1, Write::kAssign);
+        }
         if (target_scores[t] != target_scores[t]) nan.report(n, targets[t]);
       }
   });

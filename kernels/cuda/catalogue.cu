@@ -2,7 +2,7 @@
 //
 // For each chunk of R queries:
 //   Z = X W^T        cuBLASLt, [R, V] float32: the whole catalogue, so that a target's score and those that it is compared with
-//                    are of one product
+//                    are of one product; scores that are given are read where they lie
 //   a block a query  turns its row of Z, in place, into numbers that sort by score (ordered_bits.cuh; one number says "no
 //                    candidate", one "NaN"), reads those of its targets, strikes out what is excluded or not allowed, and then
 //                    counts what is above and equal to each target, four targets at a time; or
@@ -37,7 +37,8 @@ constexpr std::uint32_t kNone = 0xFFFFFFFFU, kNan = 0xFFFFFFFEU;  // above all n
 
 /// A kernel's parameter; of one chunk.
 struct CatalogueView {
-  std::uint32_t* z;  // [R, V]: scores, then numbers
+  std::uint32_t* z;             // [R, V]: scores, then numbers
+  const std::uint32_t* scores;  // [R, V], the bits of floats: given, or z
   const void* bias;
   const std::int64_t* exclude_offsets;  // of the chunk's first query
   const std::int32_t* exclude;
@@ -64,13 +65,14 @@ TRADEWIND_DEVICE std::uint32_t block_count(std::uint32_t x, std::uint32_t* parts
   return sum;
 }
 
-/// The row's scores become numbers.
+/// The scores of query n become numbers in its row of z.
 template <class T>
-TRADEWIND_DEVICE void make_numbers(std::uint32_t* row, const CatalogueView& a) {
+TRADEWIND_DEVICE void make_numbers(std::uint32_t* row, const CatalogueView& a, std::int64_t n) {
   const T* bias = static_cast<const T*>(a.bias);
+  const std::uint32_t* scores = a.scores + n * a.V;
 #pragma unroll 4
   for (std::int64_t v = linear_thread(); v < a.V; v += kThreads) {
-    float x = from_bits(load(row + v));
+    float x = from_bits(load(scores + v));
     if (bias != nullptr) x += to_float(load(bias + v));
     store(row + v, x != x ? kNan : descending_bits(x));
   }
@@ -101,7 +103,7 @@ void rank_kernel(std::int32_t* greater, std::int32_t* equal, std::uint32_t* own,
   if (begin == end) return;
   std::uint32_t* row = a.z + n * a.V;
   auto* parts = reinterpret_cast<std::uint32_t*>(shared_arena());
-  make_numbers<T>(row, a);
+  make_numbers<T>(row, a, n);
   sync_block();
   for (std::int64_t t = begin + linear_thread(); t < end; t += kThreads) {
     const std::int32_t id = load(targets + t);
@@ -188,7 +190,7 @@ void select_kernel(std::uint64_t* keys, std::int32_t* ids, std::int64_t k, Catal
   std::uint32_t* row = a.z + n * a.V;
   auto* counters = reinterpret_cast<std::uint32_t*>(shared_arena());
   std::uint32_t *totals = counters + kBins * kThreads, *parts = totals + kBins;
-  make_numbers<T>(row, a);
+  make_numbers<T>(row, a, n);
   sync_block();
   strike_out(row, a, n);
   sync_block();
@@ -254,11 +256,13 @@ void for_each_chunk(const Catalogue& c, std::int64_t chunk_bytes, std::int64_t o
   const std::size_t element = size_of(c.dtype);
   for (std::int64_t n = 0; n < c.N; n += R) {
     const std::int64_t rows = std::min(R, c.N - n);
-    gemm(z.get(), DType::kFloat32, static_cast<const std::byte*>(c.x) + static_cast<std::size_t>(n * c.C) * element, c.w,
-         c.dtype,
-         {.m = rows, .n = c.V, .k = c.C, .a_stride = c.C, .b_stride = c.w_stride, .c_stride = c.V, .b_transposed = true}, at);
+    if (c.scores == nullptr)
+      gemm(z.get(), DType::kFloat32, static_cast<const std::byte*>(c.x) + static_cast<std::size_t>(n * c.C) * element, c.w,
+           c.dtype,
+           {.m = rows, .n = c.V, .k = c.C, .a_stride = c.C, .b_stride = c.w_stride, .c_stride = c.V, .b_transposed = true}, at);
     take(n, rows,
          CatalogueView{.z = z.get(),
+                       .scores = c.scores == nullptr ? z.get() : reinterpret_cast<const std::uint32_t*>(c.scores) + n * c.V,
                        .bias = c.bias,
                        .exclude_offsets = c.exclude_offsets == nullptr ? nullptr : c.exclude_offsets + n,
                        .exclude = c.exclude,

@@ -22,6 +22,7 @@ struct CatalogueProblem {
   std::vector<std::uint8_t> allow{};
   std::vector<std::int64_t> target_offsets{};
   std::vector<std::int32_t> targets{};
+  std::vector<float> given{};  // [N, V]; the scores, where it is not empty
 
   bool allowed(std::int64_t v) const { return allow.empty() || allow[v] != 0; }
   bool candidate(std::int64_t n, std::int64_t v) const {
@@ -31,6 +32,7 @@ struct CatalogueProblem {
            exclude.begin() + exclude_offsets[n + 1];
   }
   double score(std::int64_t n, std::int64_t v) const {
+    if (!given.empty()) return given[n * V + v];
     double z = bias.empty() ? 0 : bias[v];
     for (std::int64_t c = 0; c < C; ++c) z += static_cast<double>(x[n * C + c]) * w[v * w_stride + c];
     return z;
@@ -72,6 +74,17 @@ inline CatalogueProblem catalogue_problem(std::int64_t N, std::int64_t V, std::i
       p.targets.push_back(static_cast<std::int32_t>((n * 7919 + t * 104729) % V));
     p.target_offsets.push_back(static_cast<std::int64_t>(p.targets.size()));
   }
+  return p;
+}
+
+/// The same problem with its scores given.
+inline CatalogueProblem with_given_scores(CatalogueProblem p) {
+  std::vector<float> scores;
+  for (std::int64_t n = 0; n < p.N; ++n)
+    for (std::int64_t v = 0; v < p.V; ++v) scores.push_back(static_cast<float>(p.score(n, v)));
+  p.given = std::move(scores);
+  p.x = p.w = p.bias = {};
+  p.C = p.w_stride = 0;
   return p;
 }
 
@@ -128,6 +141,7 @@ inline kernels::Catalogue placed(const CatalogueProblem& p, const CatalogueWay& 
   return {.x = at.read(p.x),
           .w = at.read(p.w),
           .bias = at.read(p.bias),
+          .scores = at.values(p.given),
           .N = p.N,
           .V = p.V,
           .C = p.C,
@@ -135,7 +149,7 @@ inline kernels::Catalogue placed(const CatalogueProblem& p, const CatalogueWay& 
           .exclude_offsets = at.values(p.exclude_offsets),
           .exclude = at.values(p.exclude),
           .allow = at.values(p.allow),
-          .dtype = way.dtype};
+          .dtype = p.given.empty() ? way.dtype : DType::kFloat32};
 }
 inline BestK best_k(const CatalogueProblem& p, std::int64_t k, const CatalogueWay& way = {}) {
   BestK out{std::vector<std::int32_t>(p.N * k, -7), std::vector<float>(p.N * k, NAN)};
@@ -168,17 +182,18 @@ inline void check_catalogue(const std::string& what, const CatalogueProblem& p, 
 using CatalogueCheck = std::function<void(const std::string& what, const CatalogueProblem& p)>;
 
 /// Sizes below and above those of blocks, with and without everything that is optional. No query, and queries without a target.
+/// Scores that are products, and the same ones given.
 inline void for_each_catalogue(const CatalogueCheck& check) {
   const std::int64_t shapes[][3] = {{1, 1, 1},   {7, 5, 3},     {1, 65, 7},   {65, 100, 7}, {100, 40, 64},
                                     {5, 513, 8}, {2, 1100, 65}, {97, 30, 20}, {0, 10, 4}};
   for (const auto& [N, V, C] : shapes)
-    for (const bool extras : {false, true})
-      check(std::string("N")
-                .append(std::to_string(N))
-                .append(" V")
-                .append(std::to_string(V))
-                .append(extras ? " all options" : ""),
-            catalogue_problem(N, V, C, extras));
+    for (const bool extras : {false, true}) {
+      const auto problem = catalogue_problem(N, V, C, extras);
+      std::string what = std::string("N").append(std::to_string(N)).append(" V").append(std::to_string(V));
+      what.append(extras ? " all options" : "");
+      check(what, problem);
+      if (N > 0) check(what.append(" given"), with_given_scores(problem));
+    }
 }
 
 /// Scores that round: the place that the best k give an item is what its rank says, which only the very same floats do.

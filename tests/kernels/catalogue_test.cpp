@@ -22,6 +22,7 @@ BOOST_AUTO_TEST_CASE(large_catalogues_match_float64) {
   check_catalogue("blocks", catalogue_problem(500, 1500, 5, true), {.threads = 2});
   check_catalogue("packed parts", catalogue_problem(3, 9000, 300, true), {.threads = 3});
   check_catalogue("depth", catalogue_problem(99, 600, 700, true), {.threads = 2});
+  check_catalogue("given", with_given_scores(catalogue_problem(150, 1500, 5, true)), {.threads = 3});
 }
 
 BOOST_AUTO_TEST_CASE(a_target_ranks_where_the_best_k_have_it) {
@@ -130,6 +131,12 @@ BOOST_AUTO_TEST_CASE(bad_arguments_throw) {
   BOOST_CHECK_THROW(best_k(good, 7), InternalError);
   BOOST_CHECK_THROW(best_k(good, 2, {.threads = 0}), InternalError);
   BOOST_CHECK_THROW(best_k(good, 2, {.dtype = DType::kBFloat16}), DeviceError);
+  p = with_given_scores(good);
+  p.given[7] = NAN;
+  check_throws<DataError>([&] { best_k(p, 6); }, {"query 1 and item 1", "NaN"});
+  p = with_given_scores(good);
+  p.x = good.x;  // neither the one nor the other
+  BOOST_CHECK_THROW(best_k(p, 2), InternalError);
   p = good;
   p.w_stride = 2;
   BOOST_CHECK_THROW(best_k(p, 2), InternalError);
