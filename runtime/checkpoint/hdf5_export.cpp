@@ -135,6 +135,10 @@ class Target {
   bool renamed_ = false;
 };
 
+bool is_exported(DType dtype) {
+  return dtype == DType::kFloat32 || dtype == DType::kBFloat16 || dtype == DType::kInt32 || dtype == DType::kInt64;
+}
+
 /// Validates and gives "blocks.0.weight" -> "blocks/0/weight", one for each tensor.
 std::vector<std::string> dataset_paths(const std::vector<ExportTensor>& tensors) {
   const auto fail = [](const std::string& name, const char* what) {
@@ -144,8 +148,8 @@ std::vector<std::string> dataset_paths(const std::vector<ExportTensor>& tensors)
   std::vector<std::string> paths;
   for (const auto& [name, data] : tensors) {
     require(data.defined() && data.device().type == DeviceType::kCpu, "export_hdf5", (name + " is not on the host").c_str());
-    require(data.dtype() == DType::kFloat32 || data.dtype() == DType::kBFloat16, "export_hdf5",
-            (name + " is " + kernels::name_of(data.dtype()) + ", not float32 or bfloat16").c_str());
+    require(is_exported(data.dtype()), "export_hdf5",
+            (name + " is " + kernels::name_of(data.dtype()) + ", not float32, bfloat16, int32 or int64").c_str());
     if (name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
       fail(name, "its name holds / or a zero byte");
     if (find_invalid_utf8(name) != std::string::npos) fail(name, "its name is not UTF-8");
@@ -189,9 +193,20 @@ nlohmann::json root_attributes(const nlohmann::json& given) {
   return out;
 }
 
-/// A tensor's elements as float32: its own memory, or `copy` filled from bfloat16 (the upper half of a float32).
-const float* as_float32(const Tensor& tensor, std::vector<float>& copy) {
-  if (tensor.dtype() == DType::kFloat32) return tensor.data<float>();
+/// What a tensor's elements are in the file and in memory.
+struct ElementType {
+  hid_t stored, native;
+  std::size_t bytes;
+};
+ElementType element_of(DType dtype) {
+  if (dtype == DType::kInt32) return {H5T_STD_I32LE, H5T_NATIVE_INT32, 4};
+  if (dtype == DType::kInt64) return {H5T_STD_I64LE, H5T_NATIVE_INT64, 8};
+  return {H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 4};
+}
+
+/// A tensor's elements as they are written: its own memory, or `copy` filled from bfloat16 (the upper half of a float32).
+const void* as_written(const Tensor& tensor, std::vector<float>& copy) {
+  if (tensor.dtype() != DType::kBFloat16) return tensor.raw();
   const auto* from = static_cast<const std::uint16_t*>(tensor.raw());
   copy.resize(static_cast<std::size_t>(tensor.elements()));
   for (std::size_t i = 0; i < copy.size(); ++i) copy[i] = std::bit_cast<float>(std::uint32_t{from[i]} << 16);
@@ -271,10 +286,11 @@ class Exporter {
         id(extent.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr),
            what),
         H5Sclose);
-    Handle data(id(H5Dcreate2(file, path.c_str(), H5T_IEEE_F32LE, space.id(), link_.id(), dataset_.id(), H5P_DEFAULT), what),
+    const ElementType type = element_of(tensor.data.dtype());
+    Handle data(id(H5Dcreate2(file, path.c_str(), type.stored, space.id(), link_.id(), dataset_.id(), H5P_DEFAULT), what),
                 H5Dclose);
-    const float* values = as_float32(tensor.data, copy_);
-    if (tensor.data.elements() > 0) ok(H5Dwrite(data.id(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), what);
+    const void* values = as_written(tensor.data, copy_);
+    if (tensor.data.elements() > 0) ok(H5Dwrite(data.id(), type.native, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), what);
     ok(data.close(), what);
     check_written(what);
   }
@@ -316,10 +332,11 @@ class Exporter {
     }
     const auto count = static_cast<std::size_t>(tensor.data.elements());
     if (count == 0) return;
-    const float* values = as_float32(tensor.data, copy_);
-    read_.resize(count);
-    ok(H5Dread(data.id(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, read_.data()), "reading " + what + " again");
-    if (std::memcmp(read_.data(), values, count * sizeof(float)) != 0) differs(what);
+    const ElementType type = element_of(tensor.data.dtype());
+    const void* values = as_written(tensor.data, copy_);
+    read_.resize(count * type.bytes);
+    ok(H5Dread(data.id(), type.native, H5S_ALL, H5S_ALL, H5P_DEFAULT, read_.data()), "reading " + what + " again");
+    if (std::memcmp(read_.data(), values, read_.size()) != 0) differs(what);
   }
 
   void verify(hid_t file, const std::string& key, const std::string& expected) {
@@ -336,7 +353,8 @@ class Exporter {
   int failure_ = 0;
   const H5FD_class_t class_ = detail::export_driver();
   Handle driver_, access_, link_, dataset_, attribute_, text_, scalar_;
-  std::vector<float> copy_, read_;
+  std::vector<float> copy_;
+  std::vector<std::byte> read_;
 };
 
 }  // namespace
@@ -346,7 +364,8 @@ void export_hdf5(const fs::path& to, const std::vector<ExportTensor>& tensors, c
   const std::vector<std::string> paths = dataset_paths(tensors);
   const nlohmann::json root = root_attributes(attributes);
   std::uint64_t bytes = 0;
-  for (const auto& tensor : tensors) bytes += static_cast<std::uint64_t>(tensor.data.elements()) * sizeof(float);
+  for (const auto& tensor : tensors)
+    bytes += static_cast<std::uint64_t>(tensor.data.elements()) * element_of(tensor.data.dtype()).bytes;
   for (const auto& [key, value] : root.items()) bytes += value.is_string() ? value.get_ref<const std::string&>().size() : 0;
   const detail::QuietErrors quiet;
   Target target(to, overwrite, bytes);

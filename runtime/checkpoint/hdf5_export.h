@@ -1,7 +1,7 @@
 // Exporting tensors as one HDF5 file that h5py and h5dump read without us.
 //
 // /                                   attributes: those given, "format" = "tradewind", "format_version" = 1
-// /blocks/0/attention/qkv/weight      dataset of the tensor "blocks.0.attention.qkv.weight": float32 little-endian, contiguous
+// /blocks/0/attention/qkv/weight      dataset of the tensor "blocks.0.attention.qkv.weight": little-endian, contiguous
 //
 // A group per module along the dotted name, a dataset per tensor (a scalar one for rank 0). Attributes: a string is stored as
 // itself, an integer as int64 (uint64 where it needs that), a real number as float64, anything else (objects, arrays, booleans,
@@ -23,7 +23,7 @@ constexpr int kHdf5FormatVersion = 1;
 
 struct ExportTensor {
   std::string name;  // "blocks.0.attention.qkv.weight"; each part between the dots is a group, the last one the dataset
-  Tensor data;       // on the host, float32, or bfloat16, which is exported as float32 (exact)
+  Tensor data;       // on the host, float32, int32 or int64, or bfloat16, which is exported as float32 (exact)
 };
 
 /// Writes `to` whole or not at all: under a temporary name beside it, synced, opened again, every tensor and text compared bit

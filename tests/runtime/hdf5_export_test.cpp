@@ -162,6 +162,30 @@ BOOST_AUTO_TEST_CASE(every_tensor_reads_back_with_its_shape_under_the_path_of_it
   BOOST_TEST(names_in(folder.path()) == Names{"model.h5"}, boost::test_tools::per_element());
 }
 
+// Numbers of items, too large for a float.
+BOOST_AUTO_TEST_CASE(integers_stay_integers) {
+  const TemporaryFolder folder;
+  const Tensor small(host_allocator(), {2}, DType::kInt32), large(host_allocator(), {3}, DType::kInt64);
+  small.data<std::int32_t>()[0] = 16777217, small.data<std::int32_t>()[1] = -7;
+  for (int i = 0; i < 3; ++i) large.data<std::int64_t>()[i] = (std::int64_t{1} << 53) + i;
+  const auto to = folder.path() / "model.h5";
+  export_hdf5(to, {{"neighbours.items", small}, {"neighbours.offsets", large}}, nullptr, false);
+  const hid_t file = H5Fopen(to.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  const auto read = [&](const char* path, hid_t wanted, hid_t native, void* into) {
+    const hid_t data = H5Dopen2(file, path, H5P_DEFAULT), type = H5Dget_type(data);
+    BOOST_TEST(H5Tequal(type, wanted) > 0);
+    BOOST_REQUIRE_GE(H5Dread(data, native, H5S_ALL, H5S_ALL, H5P_DEFAULT, into), 0);
+    H5Tclose(type), H5Dclose(data);
+  };
+  std::int32_t items[2];
+  std::int64_t offsets[3];
+  read("/neighbours/items", H5T_STD_I32LE, H5T_NATIVE_INT32, items);
+  read("/neighbours/offsets", H5T_STD_I64LE, H5T_NATIVE_INT64, offsets);
+  H5Fclose(file);
+  BOOST_TEST(std::ranges::equal(items, small.span<std::int32_t>()));
+  BOOST_TEST(std::ranges::equal(offsets, large.span<std::int64_t>()));
+}
+
 BOOST_AUTO_TEST_CASE(bits_survive_not_only_values) {
   const TemporaryFolder folder;
   const std::vector<std::uint32_t> bits = {0x80000000, 0x7f800000, 0xff800000, 0x7fc00000,
@@ -383,11 +407,11 @@ BOOST_AUTO_TEST_CASE(attributes_and_tensors_that_cannot_be_stored_are_refused) {
   check_throws<CheckpointError>(with({{"", 1}}), {"its name is empty"});
   check_throws<InternalError>(with({{"format", "other"}}), {"format"});
   check_throws<InternalError>(with(3), {"not an object"});
-  const Tensor ids(host_allocator(), {2}, DType::kInt64);
+  const Tensor ids(host_allocator(), {2}, DType::kUInt8);
   const auto of = [&](const Tensor& data) {
     return [&folder, data] { export_hdf5(folder.path() / "model.h5", {{"ids", data}}, nullptr, false); };
   };
-  check_throws<InternalError>(of(ids), {"ids", "int64"});
+  check_throws<InternalError>(of(ids), {"ids", "uint8"});
   check_throws<InternalError>(of(Tensor()), {"ids", "host"});
   BOOST_TEST(names_in(folder.path()).empty());
 }
