@@ -76,9 +76,15 @@ models::LanguageModel& LoadedRun::language_model() const {
   return *model;
 }
 
-models::Recommender& LoadedRun::recommender() const {
-  auto* model = dynamic_cast<models::Recommender*>(task.get());
+models::Ranker& LoadedRun::ranker() const {
+  auto* model = dynamic_cast<models::Ranker*>(task.get());
   if (model == nullptr) throw ConfigError("model.name = \"" + config.model_name + "\" recommends nothing");
+  return *model;
+}
+
+models::Recommender& LoadedRun::recommender() const {
+  auto* model = dynamic_cast<models::Recommender*>(&ranker());
+  if (model == nullptr) throw ConfigError("model.name = \"" + config.model_name + "\" has no vectors of items");
   return *model;
 }
 

@@ -25,6 +25,8 @@ struct LoadedRun {
   /// Throws ConfigError where the model generates no text.
   models::LanguageModel& language_model() const;
   /// Throws ConfigError where the model recommends nothing.
+  models::Ranker& ranker() const;
+  /// Throws ConfigError where the model has no vectors of items.
   models::Recommender& recommender() const;
 };
 

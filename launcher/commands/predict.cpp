@@ -31,7 +31,8 @@ usage: tradewind predict RUN --pairs FILE [--checkpoint best|last|STEP]
                   data.path=today.csv
 
 A CSV: user,item,score, in the order of the pairs. The score is empty where the
-user has no history or the item is unknown to the run; how many is said.
+user has no history, the item is unknown to the run, or the model learns a
+vector a user and has not met this one; how many is said.
 
 example:
   tradewind predict runs/sasrec-shop --pairs pairs.csv > scores.csv
@@ -47,7 +48,7 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
   auto waiting = std::make_unique<Waiting>("loading the checkpoint");
   const std::string which = options.checkpoint.empty() ? best_or_last(options.run) : options.checkpoint;
   const LoadedRun run = load_run(options.run, which, options.overrides, registry);
-  models::Recommender& model = run.recommender();
+  models::Ranker& model = run.ranker();
   waiting->now("reading data");
   const RunData data = load_run_data(run.config, run.checkpoint.get());
   const auto& keys = run.config.interactions;
@@ -61,20 +62,24 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
   for (std::size_t begin = 0; begin < rows.size(); begin += kAtOnce) {
     const auto some = std::span(rows).subspan(begin, std::min(kAtOnce, rows.size() - begin));
     std::vector<std::vector<std::int32_t>> histories;
+    std::vector<std::int32_t> users;
     std::map<std::int32_t, std::int64_t> at;  // of a user in histories
     std::vector<models::Pair> pairs;
     std::vector<bool> scored;  // the rows that are pairs
     for (const auto& row : some) {
       const std::int32_t user = data.interactions->users->find(row[0]), item = data.interactions->items->find(row[1]);
-      scored.push_back(user >= 0 && item >= 0 && !data.interactions->items_of(user).empty());
+      scored.push_back(user >= 0 && item >= 0 && model.knows(user, data.interactions->items_of(user)));
       if (!scored.back()) continue;
       const auto [place, is_new] = at.emplace(user, static_cast<std::int64_t>(histories.size()));
       const auto history = data.interactions->items_of(user);
-      if (is_new) histories.emplace_back(history.begin(), history.end());
+      if (is_new) {
+        histories.emplace_back(history.begin(), history.end());
+        users.push_back(user);
+      }
       pairs.push_back({place->second, item});
     }
     const auto scores =
-        models::score_pairs(*run.context, model, histories, pairs, run.config.model->history(data.inputs.vocabulary));
+        models::score_pairs(*run.context, model, {histories, users}, pairs, run.config.model->history(data.inputs.vocabulary));
     std::size_t next = 0;
     for (std::size_t i = 0; i < some.size(); ++i)
       std::printf("%s,%s,%s\n", runtime::csv_field(some[i][0]).c_str(), runtime::csv_field(some[i][1]).c_str(),
@@ -82,8 +87,10 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
     unscored += std::ranges::count(scored, false);
   }
   if (unscored > 0)
-    warn(fmt::format("{} of {} pairs have no score: the user has no history in {}, or the run does not know the item", unscored,
-                     rows.size(), data.source));
+    warn(
+        fmt::format("{} of {} pairs have no score: the user has no history in {} that the run could go by, or the run does not "
+                    "know the item",
+                    unscored, rows.size(), data.source));
   return 0;
 }
 

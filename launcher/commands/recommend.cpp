@@ -39,7 +39,8 @@ usage: tradewind recommend RUN --users FILE [--top N]
   --allow FILE    only these items: CSV or JSON lines with a column named as in
                   data.item_key
   --keep-seen     items that a user already had are candidates too
-  --unknown P     a user without history gets the most popular items (default),
+  --unknown P     a user without history, or whom a model that learns a vector
+                  a user has not met, gets the most popular items (default),
                   is passed over, or ends it with exit code 3
   --checkpoint C  best (default where the run was evaluated), last, or a step
   --set KEY=V     override a key of the run's config, as in
@@ -68,15 +69,15 @@ class Answers {
       : items_(items), format_(std::move(format)), titles_(std::move(titles)) {
     if (format_ == "csv") std::printf("user,rank,item,score\n");
   }
-  void print(const std::string& user, std::span<const std::int32_t> history, const std::vector<models::Scored>& best) const {
-    const bool known = !history.empty();
+  void print(const std::string& user, std::span<const std::int32_t> history, bool known,
+             const std::vector<models::Scored>& best) const {
     if (format_ == "text") {
       constexpr std::size_t kShown = 5;
       const std::size_t hidden = history.size() - std::min(history.size(), kShown);
       std::printf("%s\n", user.c_str());
       if (hidden > 0) std::printf("  had %zu items, then\n", hidden);
-      if (!known) std::printf("  no history; what is most popular\n");
       for (const std::int32_t item : history.subspan(hidden)) std::printf("      %s\n", named(item).c_str());
+      if (!known) std::printf("  %s; what is most popular\n", history.empty() ? "no history" : "new to the run");
       for (std::size_t r = 0; r < best.size(); ++r) std::printf("  %2zu. %s\n", r + 1, named(best[r].item).c_str());
       return;
     }
@@ -103,9 +104,9 @@ class Answers {
   std::map<std::string, std::string> titles_;
 };
 
-/// Most events first; the score is the item's share of all events. A vocabulary that grew is not in order of counts.
-std::vector<models::Scored> popular(const runtime::Vocabulary& items, const std::vector<std::uint8_t>& allow,
-                                    std::int64_t top) {
+/// All that may be recommended, most events first; the score is the item's share of all events. A vocabulary that grew is not
+/// in order of counts.
+std::vector<models::Scored> by_popularity(const runtime::Vocabulary& items, const std::vector<std::uint8_t>& allow) {
   std::vector<std::int32_t> order;
   double events = 0;
   for (std::int32_t i = 0; i < items.size(); ++i) {
@@ -114,8 +115,19 @@ std::vector<models::Scored> popular(const runtime::Vocabulary& items, const std:
   }
   std::ranges::stable_sort(order, [&](std::int32_t a, std::int32_t b) { return items.count(a) > items.count(b); });
   std::vector<models::Scored> out;
-  for (const std::int32_t i : std::span(order).first(std::min(order.size(), static_cast<std::size_t>(top))))
+  for (const std::int32_t i : order)
     out.push_back({i, static_cast<float>(static_cast<double>(items.count(i)) / std::max(1.0, events))});
+  return out;
+}
+
+/// The first of `popular` that are not left out.
+std::vector<models::Scored> first_of(const std::vector<models::Scored>& popular, std::int64_t top,
+                                     std::span<const std::int32_t> left_out) {
+  std::vector<models::Scored> out;
+  for (const auto& scored : popular) {
+    if (static_cast<std::int64_t>(out.size()) == top) break;
+    if (std::ranges::find(left_out, scored.item) == left_out.end()) out.push_back(scored);
+  }
   return out;
 }
 
@@ -139,7 +151,7 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
   auto waiting = std::make_unique<Waiting>("loading the checkpoint");
   const std::string which = options.checkpoint.empty() ? best_or_last(options.run) : options.checkpoint;
   const LoadedRun run = load_run(options.run, which, options.overrides, registry);
-  models::Recommender& model = run.recommender();
+  models::Ranker& model = run.ranker();
   waiting->now("reading data");
   const RunData data = load_run_data(run.config, run.checkpoint.get());
   const auto& users = *data.interactions->users;
@@ -152,7 +164,7 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
   if (!options.titles.empty())
     for (auto& row : read_columns(options.titles, {run.config.interactions.item_key, "title"}, "--titles"))
       titles[row[0]] = std::move(row[1]);
-  const auto fallback = popular(items, allow, options.top);
+  const auto popular = by_popularity(items, allow);
   waiting.reset();
 
   run.context->set_stable_rows(true);  // an answer does not depend on who else is asked for
@@ -166,24 +178,35 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
   for (std::size_t begin = 0; begin < wanted.size(); begin += kAtOnce) {
     const auto some = std::span(wanted).subspan(begin, std::min(kAtOnce, wanted.size() - begin));
     std::vector<std::vector<std::int32_t>> histories;
+    std::vector<std::int32_t> numbers;
+    std::vector<bool> known;
     for (const auto& id : some) {
       const std::int32_t user = users.find(id);
       const auto history = user < 0 ? std::span<const std::int32_t>() : data.interactions->items_of(user);
-      if (history.empty() && options.unknown == "error")
+      known.push_back(model.knows(user, history));
+      if (!known.back() && options.unknown == "error")
         throw DataError(
-            fmt::format("user \"{}\" has no history in {}; see --unknown in tradewind recommend --help", id, data.source));
+            history.empty()
+                ? fmt::format("user \"{}\" has no history in {}; see --unknown in tradewind recommend --help", id, data.source)
+                : fmt::format("user \"{}\" came after the run, whose model knows users by name; train again, or see --unknown "
+                              "in tradewind recommend --help",
+                              id));
+      numbers.push_back(user);
       histories.emplace_back(history.begin(), history.end());
     }
-    const auto best = models::recommend(*run.context, model, histories, serve);
+    const auto best = models::recommend(*run.context, model, {histories, numbers}, serve);
     for (std::size_t i = 0; i < some.size(); ++i) {
-      const bool known = !histories[i].empty();
-      unknown += known ? 0 : 1;
-      if (known || options.unknown == "popular") answers.print(some[i], histories[i], known ? best[i] : fallback);
+      unknown += known[i] ? 0 : 1;
+      if (known[i] || options.unknown == "popular")
+        answers.print(some[i], histories[i], known[i],
+                      known[i] ? best[i]
+                               : first_of(popular, options.top,
+                                          options.keep_seen ? std::span<const std::int32_t>() : std::span(histories[i])));
     }
   }
   if (unknown > 0)
-    warn(fmt::format("{} of {} users have no history in {} and {}", unknown, wanted.size(), data.source,
-                     options.unknown == "skip" ? "were passed over" : "got the most popular items"));
+    warn(fmt::format("{} of {} users have no history in {} that the run could go by and {}", unknown, wanted.size(),
+                     data.source, options.unknown == "skip" ? "were passed over" : "got the most popular items"));
   return 0;
 }
 

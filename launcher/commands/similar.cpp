@@ -15,7 +15,8 @@
 namespace tradewind::launcher {
 namespace {
 
-const char* const kHelp = R"(The items most like an item: those whose vectors point the same way.
+const char* const kHelp = R"(The items most like an item: those whose vectors point the same way, or,
+of item_knn, those that the same users had.
 
 usage: tradewind similar RUN --item ID [--top N] [--json]
                          [--checkpoint best|last|STEP]
@@ -58,7 +59,7 @@ int run_similar(const Arguments& arguments, const models::Registry& registry) {
   if (top < 1) line.complain("--top must be at least 1");
   auto waiting = std::make_unique<Waiting>("loading the checkpoint");
   const LoadedRun loaded = load_run(run, which.empty() ? best_or_last(run) : which, {}, registry);
-  models::Recommender& model = loaded.recommender();
+  models::Ranker& model = loaded.ranker();
   const auto best = models::similar_items(*loaded.context, model, item_of(*loaded.items, id), top);
   waiting.reset();
   if (json) {

@@ -6,6 +6,7 @@
 
 #include "kernels/embedding.h"
 #include "kernels/linear_cross_entropy.h"
+#include "kernels/softmax.h"
 #include "models/recommend/recommender.h"
 #include "runtime/core/transfer.h"
 
@@ -15,19 +16,18 @@ using namespace runtime;  // NOLINT: as models are written
 
 namespace {
 
-/// Some users' queries and what is asked of them, where the context computes.
+/// Some users' scores and what is asked of them, where the context computes.
 struct Asked {
-  Asked(Context& context, Recommender& model, const HeldOut::Queries& of)
-      : queries(model.queries(context, on_device(context, of.batch))),
-        items(model.item_vectors(context)),
-        bias(model.item_bias()),
+  Asked(Context& context, Ranker& model, const HeldOut::Queries& of)
+      : scores(model.scores(context, on_device(context, of.batch))),
         target_offsets(on_device_of<std::int64_t>(context, of.targets.offsets)),
         targets(on_device_of<std::int32_t>(context, of.targets.items)) {}
-  Tensor queries, items, bias, target_offsets, targets;
+  CatalogueScores scores;
+  Tensor target_offsets, targets;
 };
 
 std::vector<TargetRank> ranks_of(Context& context, const Asked& asked, const HeldOut::Queries& of, bool leave_out_seen) {
-  auto catalogue = catalogue_of(asked.queries, asked.items, asked.bias);
+  auto catalogue = asked.scores.catalogue();
   const Tensor seen_offsets = on_device_of<std::int64_t>(context, of.seen.offsets),
                seen = on_device_of<std::int32_t>(context, of.seen.items);
   if (leave_out_seen) {
@@ -49,24 +49,41 @@ std::vector<TargetRank> ranks_of(Context& context, const Asked& asked, const Hel
   return out;
 }
 
+/// The query of each target.
+std::vector<std::int32_t> query_of_targets(const HeldOut::Queries& of) {
+  std::vector<std::int32_t> out;
+  for (std::size_t i = 0; i + 1 < of.targets.offsets.size(); ++i)
+    out.insert(out.end(), static_cast<std::size_t>(of.targets.offsets[i + 1] - of.targets.offsets[i]),
+               static_cast<std::int32_t>(i));
+  return out;
+}
+
+double nll_of_given(Context& context, const Tensor& scores, const HeldOut::Queries& of) {
+  const std::int64_t S = scores.size(0), V = scores.size(1);
+  const Tensor log_softmax = context.tensor({S, V});
+  kernels::softmax_forward(log_softmax.raw(), scores.raw(), S, V, true, DType::kFloat32, context.launch());
+  const Tensor host = on_host(log_softmax);
+  const auto query_of = query_of_targets(of);
+  double sum = 0;
+  for (std::size_t t = 0; t < query_of.size(); ++t) sum -= host.data<float>()[query_of[t] * V + of.targets.items[t]];
+  return sum;
+}
+
 /// The sum over the targets.
 double nll_of(Context& context, const Asked& asked, const HeldOut::Queries& of) {
-  const auto total = static_cast<std::int64_t>(of.targets.items.size()), V = asked.items.size(0), C = asked.items.size(1);
-  std::vector<std::int32_t> query_of;
-  for (std::size_t i = 0; i + 1 < of.targets.offsets.size(); ++i)
-    query_of.insert(query_of.end(), static_cast<std::size_t>(of.targets.offsets[i + 1] - of.targets.offsets[i]),
-                    static_cast<std::int32_t>(i));
-  const Tensor rows = on_device_of<std::int32_t>(context, query_of);
-  const DType dtype = asked.queries.dtype();
+  if (asked.scores.given.defined()) return nll_of_given(context, asked.scores.given, of);
+  const auto& [queries, items, bias, given] = asked.scores;
+  const auto total = static_cast<std::int64_t>(of.targets.items.size()), V = items.size(0), C = items.size(1);
+  const Tensor rows = on_device_of<std::int32_t>(context, query_of_targets(of));
+  const DType dtype = queries.dtype();
   const Tensor x = context.tensor({total, C}, dtype), loss = context.tensor({total}), nll = context.tensor({total});
-  kernels::embedding_forward(x.raw(), asked.queries.raw(), rows.data<std::int32_t>(), total, asked.queries.size(0), C,
+  kernels::embedding_forward(x.raw(), queries.raw(), rows.data<std::int32_t>(), total, queries.size(0), C,
                              kernels::Write::kAssign, dtype, context.launch());
   kernels::LinearCrossEntropyOptions options;
   options.dtype = dtype;
-  kernels::linear_cross_entropy(loss.data<float>(), nll.data<float>(), nullptr, nullptr, nullptr, nullptr, x.raw(),
-                                asked.items.raw(), asked.bias.defined() ? asked.bias.raw() : nullptr,
-                                asked.targets.data<std::int32_t>(), total, V, C, kernels::Write::kAssign, options,
-                                context.launch());
+  kernels::linear_cross_entropy(loss.data<float>(), nll.data<float>(), nullptr, nullptr, nullptr, nullptr, x.raw(), items.raw(),
+                                bias.defined() ? bias.raw() : nullptr, asked.targets.data<std::int32_t>(), total, V, C,
+                                kernels::Write::kAssign, options, context.launch());
   const Tensor host = on_host(nll);
   const auto values = host.span<float>();
   return std::accumulate(values.begin(), values.end(), 0.0);
@@ -84,12 +101,12 @@ RankingValidation::RankingValidation(std::shared_ptr<const HeldOut> users, Ranki
 }
 
 Evaluation RankingValidation::run(Context& context, Task& task, const EvaluationPlan& plan) const {
-  auto* const model = dynamic_cast<Recommender*>(&task);
+  auto* const model = dynamic_cast<Ranker*>(&task);
   if (model == nullptr) throw ConfigError("ranking: the model is no recommender");
   const auto start = std::chrono::steady_clock::now();
   RankingMetrics metrics(options_.cutoffs);
   double sums[2] = {0, 0};  // nll, targets
-  for_each_batch(samples(), plan, [&](std::int64_t begin, std::int64_t end) {
+  const auto measure = [&](std::int64_t begin, std::int64_t end) {
     const auto of = users_->collate(begin, end);
     const Asked asked(context, *model, of);
     const auto ranks = ranks_of(context, asked, of, options_.leave_out_seen);
@@ -102,6 +119,12 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
     }
     sums[0] += nll_of(context, asked, of);
     sums[1] += static_cast<double>(of.targets.items.size());
+  };
+  for_each_batch(samples(), plan, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t at = begin, next = 0; at < end; at = next) {
+      next = at + std::min(model->queries_at_once(), end - at);
+      measure(at, next);
+    }
   });
   if (plan.communicator != nullptr) {
     metrics.merge(*plan.communicator);

@@ -1,5 +1,7 @@
 #include "models/recommend/recommender.h"
 
+#include <cmath>
+
 #include "kernels/embedding.h"
 #include "runtime/core/transfer.h"
 
@@ -26,8 +28,9 @@ Tensor last_rows(Context& context, const Tensor& x, const Batch& batch) {
   return out;
 }
 
-kernels::Catalogue catalogue_of(const Tensor& queries, const Tensor& items, const Tensor& bias) {
-  require(queries.size(1) == items.size(1) && queries.dtype() == items.dtype(), "catalogue_of",
+kernels::Catalogue CatalogueScores::catalogue() const {
+  if (given.defined()) return {.scores = given.data<float>(), .N = given.size(0), .V = given.size(1)};
+  require(queries.size(1) == items.size(1) && queries.dtype() == items.dtype(), "CatalogueScores",
           "queries and items differ in width or type");
   return {.x = queries.raw(),
           .w = items.raw(),
@@ -36,6 +39,40 @@ kernels::Catalogue catalogue_of(const Tensor& queries, const Tensor& items, cons
           .V = items.size(0),
           .C = items.size(1),
           .dtype = queries.dtype()};
+}
+
+CatalogueScores CatalogueScores::on_host() const {
+  const auto here = [](const Tensor& x) { return x.defined() ? runtime::on_host(x) : x; };
+  return {.queries = here(queries), .items = here(items), .bias = here(bias), .given = here(given)};
+}
+
+float CatalogueScores::score(std::int64_t n, std::int32_t item) const {
+  if (given.defined()) return given.data<float>()[n * given.size(1) + item];
+  require(queries.dtype() == DType::kFloat32, "CatalogueScores", "vectors are float32");
+  const std::int64_t C = items.size(1);
+  double score = bias.defined() ? bias.data<float>()[item] : 0;
+  for (std::int64_t c = 0; c < C; ++c) score += double{queries.data<float>()[n * C + c]} * items.data<float>()[item * C + c];
+  return static_cast<float>(score);
+}
+
+CatalogueScores Recommender::scores(Context& context, const Batch& batch) {
+  return {.queries = queries(context, batch), .items = item_vectors(context), .bias = item_bias(), .given = {}};
+}
+
+CatalogueScores Recommender::likeness(Context& context, std::int32_t item) {
+  const Tensor vectors = runtime::on_host(item_vectors(context));
+  require(vectors.dtype() == DType::kFloat32, "likeness", "vectors are float32");
+  const std::int64_t V = vectors.size(0), C = vectors.size(1);
+  const Tensor unit(host_allocator(), {V, C}, DType::kFloat32);
+  for (std::int64_t v = 0; v < V; ++v) {
+    const float* from = vectors.data<float>() + v * C;
+    double square = 0;
+    for (std::int64_t c = 0; c < C; ++c) square += double{from[c]} * from[c];
+    const double by = square > 0 ? 1 / std::sqrt(square) : 0;
+    for (std::int64_t c = 0; c < C; ++c) unit.data<float>()[v * C + c] = static_cast<float>(from[c] * by);
+  }
+  const Tensor query = unit.view(item * C, {1, C});
+  return {.queries = on_device(context, query), .items = on_device(context, unit), .bias = {}, .given = {}};
 }
 
 }  // namespace tradewind::models

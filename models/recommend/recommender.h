@@ -1,8 +1,10 @@
-// What ranking needs of a recommender: a vector a history, a vector an item; their products are the scores.
+// What ranking and serving need of a model of users and items: a score for every item. A Recommender gives a vector a history
+// and a vector an item, whose products the scores are; other rankers give them as they are.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "kernels/catalogue.h"
@@ -11,9 +13,37 @@
 
 namespace tradewind::models {
 
-class Recommender : public runtime::Task {
+/// Scores of S queries against every item, where the context computes: products that nobody holds, or a block of them.
+struct CatalogueScores {
+  runtime::Tensor queries, items, bias;  // [S, C], [V, C] of one type, and [V] float32 or undefined
+  runtime::Tensor given;                 // [S, V] float32; then the others are undefined
+
+  std::int64_t size() const { return given.defined() ? given.size(0) : queries.size(0); }
+  std::int64_t items_scored() const { return given.defined() ? given.size(1) : items.size(0); }
+  /// As kernels/catalogue.h takes them, without exclusions. Throws InternalError where the two sides do not fit.
+  kernels::Catalogue catalogue() const;
+  /// Of query n and an item, on the host: one of few. Throws InternalError where vectors are not float32.
+  float score(std::int64_t n, std::int32_t item) const;
+  CatalogueScores on_host() const;
+};
+
+class Ranker : public runtime::Task {
  public:
   virtual std::int64_t items() const = 0;
+  /// One row a sequence of the batch, in evaluation mode. A sequence of length 0 gets the same score for every item. Reads the
+  /// batch's fields but "targets"; "users" where the model knows users by their number.
+  virtual CatalogueScores scores(runtime::Context& context, const runtime::Batch& batch) = 0;
+  /// The most sequences that scores() is asked for at once, which bounds its memory.
+  virtual std::int64_t queries_at_once() const { return std::numeric_limits<std::int64_t>::max(); }
+  /// One query: how much every item is like `item`. Throws ConfigError where the model does not tell.
+  virtual CatalogueScores likeness(runtime::Context& context, std::int32_t item) = 0;
+  /// Whether there is something to recommend by: a history, or a user that the model has met. `user` is -1 where nobody knows
+  /// its number.
+  virtual bool knows(std::int32_t /*user*/, std::span<const std::int32_t> history) const { return !history.empty(); }
+};
+
+class Recommender : public Ranker {
+ public:
   /// [S, C], one row a sequence of the batch, in evaluation mode, in the type of item_vectors(). A sequence of length 0 has a
   /// row of zeros, so that it is told nothing apart. Reads the batch's fields but "targets".
   virtual runtime::Tensor queries(runtime::Context& context, const runtime::Batch& batch) = 0;
@@ -21,6 +51,10 @@ class Recommender : public runtime::Task {
   virtual runtime::Tensor item_vectors(runtime::Context& context) = 0;
   /// [V] float32 to be added to the scores; undefined where there is none.
   virtual runtime::Tensor item_bias() { return {}; }
+
+  CatalogueScores scores(runtime::Context& context, const runtime::Batch& batch) override;
+  /// Cosines of the items' vectors.
+  CatalogueScores likeness(runtime::Context& context, std::int32_t item) override;
 };
 
 /// The last row of each sequence of x [N, C]: [S, C]; zeros where a sequence has none.
@@ -33,8 +67,5 @@ runtime::Tensor on_device_of(runtime::Context& context, std::span<const T> value
   std::copy(values.begin(), values.end(), host.data<T>());
   return runtime::on_device(context, host);
 }
-
-/// The scores' two sides as kernels/catalogue.h takes them.
-kernels::Catalogue catalogue_of(const runtime::Tensor& queries, const runtime::Tensor& items, const runtime::Tensor& bias);
 
 }  // namespace tradewind::models

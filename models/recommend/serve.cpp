@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "runtime/core/transfer.h"
 
@@ -25,71 +26,69 @@ std::vector<std::vector<Scored>> best_of(Context& context, const kernels::Catalo
   return out;
 }
 
-}  // namespace
-
-std::vector<std::vector<Scored>> recommend(Context& context, Recommender& model,
-                                           std::span<const std::vector<std::int32_t>> histories, const ServeOptions& options) {
-  if (histories.empty()) return {};
-  const Tensor queries = model.queries(context, on_device(context, pack_histories(histories, options.history)));
-  const Tensor items = model.item_vectors(context), bias = model.item_bias();
-  auto catalogue = catalogue_of(queries, items, bias);
-  std::vector<std::int64_t> offsets{0};
-  std::vector<std::int32_t> seen;
-  for (auto history : histories) {
-    std::ranges::sort(history);
-    history.erase(std::unique(history.begin(), history.end()), history.end());
-    seen.insert(seen.end(), history.begin(), history.end());
-    offsets.push_back(static_cast<std::int64_t>(seen.size()));
+/// Calls body(asked) for runs of at most `most` of them, in order.
+template <class Body>
+void for_each_block(const Asked& asked, std::int64_t most, const Body& body) {
+  const auto n = asked.histories.size(), step = static_cast<std::size_t>(std::min(most, static_cast<std::int64_t>(n)));
+  require(asked.users.empty() || asked.users.size() == n, "serve", "users are one a history, or none");
+  for (std::size_t begin = 0; begin < n; begin += step) {
+    const std::size_t count = std::min(step, n - begin);
+    body(Asked{asked.histories.subspan(begin, count), asked.users.empty() ? asked.users : asked.users.subspan(begin, count)});
   }
-  const Tensor at = on_device_of<std::int64_t>(context, offsets), excluded = on_device_of<std::int32_t>(context, seen);
-  Tensor allow;
-  if (options.leave_out_seen) {
-    catalogue.exclude_offsets = at.data<std::int64_t>();
-    catalogue.exclude = excluded.data<std::int32_t>();
-  }
-  if (!options.allow.empty()) {
-    require(static_cast<std::int64_t>(options.allow.size()) == catalogue.V, "recommend", "allow is of another catalogue");
-    allow = on_device_of<std::uint8_t>(context, options.allow);
-    catalogue.allow = allow.data<std::uint8_t>();
-  }
-  return best_of(context, catalogue, options.top);
 }
 
-std::vector<float> score_pairs(Context& context, Recommender& model, std::span<const std::vector<std::int32_t>> histories,
-                               std::span<const Pair> pairs, const HistoryForm& form) {
-  const Tensor queries = on_host(model.queries(context, on_device(context, pack_histories(histories, form))));
-  const Tensor items = on_host(model.item_vectors(context)), bias = model.item_bias();
-  require(queries.dtype() == DType::kFloat32, "score_pairs", "vectors are float32");
-  const Tensor host_bias = bias.defined() ? on_host(bias) : Tensor();
-  const std::int64_t C = items.size(1);
-  std::vector<float> out;
-  for (const auto& [history, item] : pairs) {
-    double score = host_bias.defined() ? host_bias.data<float>()[item] : 0;
-    for (std::int64_t c = 0; c < C; ++c)
-      score += double{queries.data<float>()[history * C + c]} * items.data<float>()[item * C + c];
-    out.push_back(static_cast<float>(score));
+}  // namespace
+
+std::vector<std::vector<Scored>> recommend(Context& context, Ranker& model, const Asked& asked, const ServeOptions& options) {
+  std::vector<std::vector<Scored>> out;
+  Tensor allow;
+  if (!options.allow.empty()) {
+    require(static_cast<std::int64_t>(options.allow.size()) == model.items(), "recommend", "allow is of another catalogue");
+    allow = on_device_of<std::uint8_t>(context, options.allow);
   }
+  for_each_block(asked, model.queries_at_once(), [&](const Asked& some) {
+    const auto scores = model.scores(context, on_device(context, pack_histories(some.histories, options.history, some.users)));
+    auto catalogue = scores.catalogue();
+    std::vector<std::int64_t> offsets{0};
+    std::vector<std::int32_t> seen;
+    for (auto history : some.histories) {
+      std::ranges::sort(history);
+      history.erase(std::unique(history.begin(), history.end()), history.end());
+      seen.insert(seen.end(), history.begin(), history.end());
+      offsets.push_back(static_cast<std::int64_t>(seen.size()));
+    }
+    const Tensor at = on_device_of<std::int64_t>(context, offsets), excluded = on_device_of<std::int32_t>(context, seen);
+    if (options.leave_out_seen) {
+      catalogue.exclude_offsets = at.data<std::int64_t>();
+      catalogue.exclude = excluded.data<std::int32_t>();
+    }
+    if (allow.defined()) catalogue.allow = allow.data<std::uint8_t>();
+    auto best = best_of(context, catalogue, options.top);
+    std::ranges::move(best, std::back_inserter(out));
+  });
   return out;
 }
 
-std::vector<Scored> similar_items(Context& context, Recommender& model, std::int32_t item, std::int64_t top) {
-  const Tensor vectors = on_host(model.item_vectors(context));
-  require(vectors.dtype() == DType::kFloat32, "similar_items", "vectors are float32");
-  const std::int64_t V = vectors.size(0), C = vectors.size(1);
-  const Tensor unit(host_allocator(), {V, C}, DType::kFloat32);
-  for (std::int64_t v = 0; v < V; ++v) {
-    double square = 0;
-    for (std::int64_t c = 0; c < C; ++c) square += double{vectors.data<float>()[v * C + c]} * vectors.data<float>()[v * C + c];
-    const double by = square > 0 ? 1 / std::sqrt(square) : 0;
-    for (std::int64_t c = 0; c < C; ++c)
-      unit.data<float>()[v * C + c] = static_cast<float>(vectors.data<float>()[v * C + c] * by);
-  }
-  const Tensor query = unit.view(item * C, {1, C});
+std::vector<float> score_pairs(Context& context, Ranker& model, const Asked& asked, std::span<const Pair> pairs,
+                               const HistoryForm& form) {
+  std::vector<float> out(pairs.size());
+  std::int64_t first = 0;
+  for_each_block(asked, model.queries_at_once(), [&](const Asked& some) {
+    const auto scores = model.scores(context, on_device(context, pack_histories(some.histories, form, some.users))).on_host();
+    const auto end = first + static_cast<std::int64_t>(some.histories.size());
+    for (std::size_t i = 0; i < pairs.size(); ++i)
+      if (pairs[i].history >= first && pairs[i].history < end) out[i] = scores.score(pairs[i].history - first, pairs[i].item);
+    first = end;
+  });
+  return out;
+}
+
+std::vector<Scored> similar_items(Context& context, Ranker& model, std::int32_t item, std::int64_t top) {
+  const auto likeness = model.likeness(context, item);
   const std::int64_t offsets[] = {0, 1};
   const std::int32_t itself[] = {item};
-  const Tensor all = on_device(context, unit), one = on_device(context, query),
-               at = on_device_of<std::int64_t>(context, offsets), excluded = on_device_of<std::int32_t>(context, itself);
-  auto catalogue = catalogue_of(one, all, {});
+  const Tensor at = on_device_of<std::int64_t>(context, offsets), excluded = on_device_of<std::int32_t>(context, itself);
+  auto catalogue = likeness.catalogue();
   catalogue.exclude_offsets = at.data<std::int64_t>();
   catalogue.exclude = excluded.data<std::int32_t>();
   return best_of(context, catalogue, top)[0];

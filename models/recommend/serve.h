@@ -22,10 +22,16 @@ struct ServeOptions {
   std::span<const std::uint8_t> allow;  // [V], 0 where an item is never a candidate; empty: all are
 };
 
+/// Who is asked about.
+struct Asked {
+  std::span<const std::vector<std::int32_t>> histories;
+  std::span<const std::int32_t> users;  // their numbers, -1 where one has none; empty: the histories are all there is
+};
+
 /// The best of each history, best first; fewer than `top` where there are no more candidates. Equal scores: the lower number
 /// first. Throws DataError where a score is not a number.
-std::vector<std::vector<Scored>> recommend(runtime::Context& context, Recommender& model,
-                                           std::span<const std::vector<std::int32_t>> histories, const ServeOptions& options);
+std::vector<std::vector<Scored>> recommend(runtime::Context& context, Ranker& model, const Asked& asked,
+                                           const ServeOptions& options);
 
 struct Pair {
   std::int64_t history;
@@ -33,11 +39,10 @@ struct Pair {
 };
 
 /// The model's scores of pairs of a history and an item, in order.
-std::vector<float> score_pairs(runtime::Context& context, Recommender& model,
-                               std::span<const std::vector<std::int32_t>> histories, std::span<const Pair> pairs,
+std::vector<float> score_pairs(runtime::Context& context, Ranker& model, const Asked& asked, std::span<const Pair> pairs,
                                const runtime::HistoryForm& form);
 
-/// The `top` items whose vectors have the largest cosine with that of `item`, without itself.
-std::vector<Scored> similar_items(runtime::Context& context, Recommender& model, std::int32_t item, std::int64_t top);
+/// The `top` items that Ranker::likeness ranks highest, without itself.
+std::vector<Scored> similar_items(runtime::Context& context, Ranker& model, std::int32_t item, std::int64_t top);
 
 }  // namespace tradewind::models

@@ -206,11 +206,13 @@ HeldOut::Queries HeldOut::collate(std::int64_t begin, std::int64_t end) const {
       if (std::find(targets.begin() + first, targets.end(), item) == targets.end()) targets.push_back(item);
     out.targets.offsets.push_back(static_cast<std::int64_t>(targets.size()));
   }
-  out.batch = pack_histories(histories, form_, allocator_);
+  out.batch = pack_histories(histories, form_, std::span(users_).subspan(static_cast<std::size_t>(begin), histories.size()),
+                             allocator_);
   return out;
 }
 
-Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, const HistoryForm& form, Allocator& allocator) {
+Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, const HistoryForm& form,
+                     std::span<const std::int32_t> users, Allocator& allocator) {
   const std::int64_t masks = form.mask >= 0 ? 1 : 0, most = form.context - masks;
   std::int64_t rows = 0;
   for (const auto& h : histories)
@@ -223,7 +225,13 @@ Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, const
     if (masks > 0 && !h.empty()) packer.row(form.mask, -100, i);
     packer.close();
   }
-  return packer.finish();
+  Batch batch = packer.finish();
+  if (users.empty()) return batch;
+  require(users.size() == histories.size(), "pack_histories", "users are one a history, or none");
+  const Tensor numbers(allocator, {static_cast<std::int64_t>(users.size())}, DType::kInt32);
+  std::ranges::copy(users, numbers.data<std::int32_t>());
+  batch.fields["users"] = numbers;
+  return batch;
 }
 
 }  // namespace tradewind::runtime

@@ -89,7 +89,7 @@ class HeldOut {
     }
   };
   struct Queries {
-    Batch batch;    // each history in its form; a user without one has a sequence of length 0
+    Batch batch;    // each history in its form, and "users"; one without a history has a sequence of length 0
     Lists seen;     // all of each history, ascending, each item once
     Lists targets;  // the events in `part`, in time order, each item once
   };
@@ -104,8 +104,9 @@ class HeldOut {
   std::vector<std::int32_t> users_;
 };
 
-/// Histories as they are, for serving, packed. "samples" counts from 0.
+/// Histories as they are, for serving, packed. "samples" counts from 0. "users", int32 [S]: the numbers given, -1 for a user
+/// that has none; no such field where none are given.
 Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, const HistoryForm& form,
-                     Allocator& allocator = host_allocator());
+                     std::span<const std::int32_t> users = {}, Allocator& allocator = host_allocator());
 
 }  // namespace tradewind::runtime

@@ -107,7 +107,7 @@ BOOST_AUTO_TEST_CASE(it_learns_the_walk_and_never_answers_with_the_mask) {
   const auto e = test.run(f.context, f.model, {.batch = 64});
   BOOST_CHECK_MESSAGE(metric(e, "ndcg@10") > 0.9, e.text());
   const std::vector<Ids> ask = {{3, 4, 5, 6}, {28, 29, 0}};
-  const auto best = models::recommend(f.context, f.model, ask,
+  const auto best = models::recommend(f.context, f.model, {.histories = ask, .users = {}},
                                       {.top = kItems, .history = config.history(kItems), .leave_out_seen = false, .allow = {}});
   for (const auto& answer : best) {
     BOOST_CHECK_EQUAL(answer.size(), static_cast<std::size_t>(kItems));
