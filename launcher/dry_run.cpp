@@ -20,6 +20,7 @@
 #include "runtime/comm/mpi.h"
 #include "runtime/config/config.h"
 #include "runtime/core/terminal.h"
+#include "runtime/train/fitting.h"
 
 namespace tradewind::launcher {
 
@@ -95,6 +96,8 @@ struct Plan {
   std::optional<RunData> data;
   std::unique_ptr<runtime::Task> task;
 
+  /// Null where the model is stepped.
+  const runtime::Fitted* fitted() const { return dynamic_cast<const runtime::Fitted*>(task.get()); }
   double parameters() const { return static_cast<double>(task->parameters().parameter_count()); }
   int ranks = 1;
   std::int64_t share() const { return (config.train.batch + ranks - 1) / ranks; }  // of a step's samples, on the busiest rank
@@ -102,7 +105,10 @@ struct Plan {
     return config.train.micro_batch > 0 ? std::min(config.train.micro_batch, share()) : share();
   }
   int states() const { return config.optimizer.name == "sgd" ? 1 : 2; }
-  double state_bytes() const { return parameters() * 4 * (1 + states()); }  // what a checkpoint holds
+  /// What a checkpoint holds.
+  double state_bytes() const {
+    return fitted() != nullptr ? static_cast<double>(fitted()->most_bytes()) : parameters() * 4 * (1 + states());
+  }
   /// Parameters, gradients, optimiser. ZeRO keeps a share of the states and of the reduced gradients.
   double fixed_bytes() const {
     if (config.train.zero == 0 || ranks == 1) return state_bytes() + parameters() * 4;
@@ -110,15 +116,26 @@ struct Plan {
   }
 };
 
+double free_memory() { return static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)); }
+
+/// What is learned, beside the events, which are read by now.
+std::string check_fitted_memory(const runtime::Fitted& model) {
+  const auto bytes = static_cast<double>(model.most_bytes());
+  if (bytes > free_memory())
+    throw DeviceError("as much as " + mebibytes(bytes) + " may be learned, and only " + mebibytes(free_memory()) +
+                      " are free: give the model less to keep (see tradewind config schema model)");
+  return "at most " + mebibytes(bytes) + " beside the events";
+}
+
 std::string check_memory(const Plan& plan) {
+  if (const auto* const fitted = plan.fitted()) return check_fitted_memory(*fitted);
   const RunConfig& c = plan.config;
   const bool cuda = plan.ranks == 1 && c.device != "cpu" && kernels::why_no_cuda().empty();
   const bool half = cuda && c.precision != "float32";
   const double fixed = plan.fixed_bytes() + (half ? plan.parameters() * 2 : 0);  // copies in bfloat16
   const double activations =
       static_cast<double>(plan.task->cost().activation_bytes_per_sample * plan.micro_batch()) / (half ? 2 : 1);
-  const double available = cuda ? static_cast<double>(kernels::cuda_runtime().memory().free)
-                                : static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  const double available = cuda ? static_cast<double>(kernels::cuda_runtime().memory().free) : free_memory();
   const std::string found = "about " + mebibytes(fixed + activations) + ": " + mebibytes(fixed) +
                             " parameters, gradients, optimiser; " + mebibytes(activations) + " activations" +
                             (plan.ranks > 1 ? "; each rank"
@@ -168,9 +185,15 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
     const bool bytes = c.model->data_kind() == models::DataKind::kText && c.data.tokenizer == "byte";
     if (!plan.data && !bytes) throw DataError("the vocabulary is not known without the data");
     plan.task = c.model->build(plan.data ? plan.data->inputs : models::ModelInputs{.vocabulary = 257});
+    if (const auto* const fitted = plan.fitted())
+      return "none that are stepped; at most " + mebibytes(static_cast<double>(fitted->most_bytes())) +
+             " are learned in one pass over the events";
     return number(plan.parameters()) + " (" + mebibytes(plan.parameters() * 4) + " in float32)";
   });
-  if (built) {
+  if (built && plan.fitted() != nullptr) {
+    list.run("memory", [&] { return check_memory(plan); });
+    list.run("disk", [&] { return check_disk(plan); });
+  } else if (built) {
     list.run("FLOPs", [&] {
       const double step = 3 * plan.task->cost().forward_flops_per_sample * static_cast<double>(c.train.batch);
       return number(step) + "FLOP a step, " + number(step * static_cast<double>(c.train.steps)) + "FLOP in " +
@@ -181,7 +204,7 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
   } else {
     for (const char* name : {"FLOPs", "memory", "disk"}) list.skip(name, "no model");
   }
-  if (ranks > 1)
+  if (ranks > 1 && !(built && plan.fitted() != nullptr))
     list.run("ranks", [&] {
       if (c.train.batch < ranks)
         throw ConfigError("train.batch = " + std::to_string(c.train.batch) + " leaves some of " + std::to_string(ranks) +

@@ -48,9 +48,11 @@ void RunConfig::describe(runtime::Fields& f) {
     f.section("data", interactions, "What it learns from: users' events with items.");
   ModelSection section{.name = model_name, .model = *model};
   f.section("model", section, "What is trained.");
-  f.section("train", train, "The loop.");
-  f.section("optimizer", optimizer, "How parameters change.");
-  f.section("schedule", schedule, "The learning rate over the run.");
+  if (!model->fitted()) {
+    f.section("train", train, "The loop.");
+    f.section("optimizer", optimizer, "How parameters change.");
+    f.section("schedule", schedule, "The learning rate over the run.");
+  }
   f.section("evaluate", evaluate, "Looking at the validation part.");
   f.section("checkpoint", checkpoint, "Saving.");
   f.section("runtime", runtime, "The machine.");
@@ -68,6 +70,12 @@ runtime::TrainerConfig RunConfig::trainer_config() const {
           .peak_flops = 0,
           .extra = {},
           .tensors = {}};
+}
+
+std::int64_t RunConfig::evaluation_batch() const {
+  if (evaluate.batch > 0) return evaluate.batch;
+  if (model->fitted()) return 256;
+  return train.micro_batch > 0 ? train.micro_batch : train.batch;
 }
 
 std::string RunConfig::text() {

@@ -45,6 +45,8 @@ struct RunConfig {
   /// Every key but those that `registry` decides, and the chosen model's.
   void describe(runtime::Fields& f);
   runtime::TrainerConfig trainer_config() const;
+  /// Samples evaluated at once: evaluate.batch, or what it is where that is 0.
+  std::int64_t evaluation_batch() const;
   /// The keys as TOML, resolved.
   std::string text();
 };

@@ -31,29 +31,34 @@ RunData load_text(const RunConfig& config, const runtime::Checkpoint* kept) {
   return out;
 }
 
-RunData load_sequences(const RunConfig& config, const runtime::Checkpoint* kept) {
+std::shared_ptr<const runtime::Dataset> training_samples(const RunConfig& config,
+                                                         const std::shared_ptr<const runtime::Interactions>& interactions) {
+  const auto negatives = config.model->negatives();
+  return std::make_shared<runtime::SequenceDataset>(
+      interactions, runtime::SequenceOptions{.context = config.model->context(),
+                                             .negatives = negatives.count,
+                                             .shared_negatives = negatives.shared,
+                                             .seed = static_cast<std::uint64_t>(config.run.seed),
+                                             .targets = config.model->targets()});
+}
+
+RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* kept) {
   const auto items = kept == nullptr ? nullptr : item_vocabulary_of(*kept);
   const auto interactions = std::make_shared<const runtime::Interactions>(
       runtime::load_interactions(config.interactions, static_cast<std::uint64_t>(config.run.seed), nullptr, items.get()));
   const std::int64_t context = config.model->context();
   RunData out;
-  const auto negatives = config.model->negatives();
-  const auto train = std::make_shared<runtime::SequenceDataset>(
-      interactions, runtime::SequenceOptions{.context = context,
-                                             .negatives = negatives.count,
-                                             .shared_negatives = negatives.shared,
-                                             .seed = static_cast<std::uint64_t>(config.run.seed),
-                                             .targets = config.model->targets()});
+  if (!config.model->fitted()) out.train = training_samples(config, interactions);
   const auto held_out =
       std::make_shared<runtime::HeldOut>(interactions, Part::kValidation, config.model->history(interactions->items->size()));
-  out.train = train;
   if (held_out->size() > 0) out.validation = std::make_shared<models::RankingValidation>(held_out, ranking_options(config));
   out.inputs.vocabulary = interactions->items->size();
   out.checksum = interactions->checksum;
   out.source = config.interactions.path;
-  out.summary =
-      fmt::format("{}\ntraining: {} {} with a history to learn from; validation: {}", interactions->summary,
-                  train->samples_per_epoch(), config.model->targets().prefixes ? "events" : "users", held_out->size());
+  out.summary = interactions->summary;
+  if (out.train != nullptr)
+    out.summary += fmt::format("\ntraining: {} {} with a history to learn from; validation: {}", out.train->samples_per_epoch(),
+                               config.model->targets().prefixes ? "events" : "users", held_out->size());
   out.found = fmt::format("{} users, {} items, {} events", interactions->users->size(), interactions->items->size(),
                           interactions->item.size());
   out.sample = fmt::format("users' histories of up to {} items", context);
@@ -70,7 +75,7 @@ RunData load_sequences(const RunConfig& config, const runtime::Checkpoint* kept)
 }  // namespace
 
 RunData load_run_data(const RunConfig& config, const runtime::Checkpoint* kept) {
-  return config.model->data_kind() == DataKind::kText ? load_text(config, kept) : load_sequences(config, kept);
+  return config.model->data_kind() == DataKind::kText ? load_text(config, kept) : load_interactions(config, kept);
 }
 
 models::RankingOptions ranking_options(const RunConfig& config) {

@@ -16,7 +16,7 @@
 namespace tradewind::launcher {
 
 struct RunData {
-  std::shared_ptr<const runtime::Dataset> train;
+  std::shared_ptr<const runtime::Dataset> train;          // null: the model is fitted to `interactions`
   std::shared_ptr<const runtime::Validation> validation;  // null: there is no validation part
   models::ModelInputs inputs;
   std::uint64_t checksum = 0;

@@ -8,6 +8,7 @@
 #include "launcher/output.h"
 #include "launcher/run_data.h"
 #include "runtime/core/terminal.h"
+#include "runtime/train/fitting.h"
 #include "runtime/train/run_record.h"
 
 namespace tradewind::launcher {
@@ -127,6 +128,7 @@ LoadedRun load_run(const fs::path& run, const std::string& which, const std::vec
   out.task = out.config.model->build({.vocabulary = out.tokenizer ? out.tokenizer->vocabulary_size() : out.items->size()});
   out.task->parameters().allocate(*out.context);
   runtime::load_parameters(*out.context, out.task->parameters(), *out.checkpoint);
+  if (out.config.model->fitted()) runtime::restore_fitted(*out.context, *out.task, *out.checkpoint);
   return out;
 }
 

@@ -2,6 +2,8 @@
 
 #include "models/language/gpt.h"
 #include "models/recommend/bert4rec.h"
+#include "models/recommend/item_knn.h"
+#include "models/recommend/popularity.h"
 #include "models/recommend/recurrent.h"
 #include "models/recommend/sasrec.h"
 #include "runtime/config/config.h"
@@ -40,6 +42,10 @@ Registry builtin_registry() {
   Registry registry;
   registry.add({"gpt", "Causal language model (GPT-2's layout, or with rotary positions, RMS norm, gated feed-forward).",
                 [] { return std::make_unique<GptConfig>(); }, "gpt2", gpt_from_huggingface});
+  registry.add({"popularity", "The same items for everybody: what is bought most.",
+                [] { return std::make_unique<PopularityConfig>(); }});
+  registry.add({"item_knn", "Items that the same users had as those of a history (nearest neighbours by cosine).",
+                [] { return std::make_unique<ItemKnnConfig>(); }});
   registry.add({"sasrec", "Next item of a user's history (self-attentive sequential recommendation).",
                 [] { return std::make_unique<SasRecConfig>(); }});
   registry.add({"gru4rec", "Next item of a user's history (a recurrent network of gated units).",

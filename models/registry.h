@@ -24,6 +24,12 @@ enum class DataKind : std::uint8_t {
   kInteractions,  // runtime::InteractionsConfig; users' events with items
 };
 
+/// What a step learns from where the data are users' events.
+enum class Samples : std::uint8_t {
+  kHistories,  // runtime::SequenceDataset: what comes next in a user's history
+  kNone,       // nothing is stepped: the model is fitted in one pass (runtime/train/fitting.h)
+};
+
 /// What a model's loss wants beside the targets.
 struct NegativeSampling {
   std::int64_t count = 0;  // for each position, or of the set
@@ -38,6 +44,8 @@ class ModelConfig {
   /// Throws ConfigError where values do not fit together (channels not a multiple of heads, ...).
   virtual void check() const = 0;
   virtual DataKind data_kind() const { return DataKind::kText; }
+  virtual Samples samples() const { return Samples::kHistories; }
+  bool fitted() const { return samples() == Samples::kNone; }
   virtual NegativeSampling negatives() const { return {}; }
   /// Of interactions: what is asked for in training, and how a history is packed that is asked for the next of `items` items.
   virtual runtime::SequenceTargets targets() const { return {}; }

@@ -94,10 +94,8 @@ struct Measured {
 };
 
 Measured measure(const LoadedRun& run, const RunData& data, const EvaluateOptions& options, Waiting& waiting) {
-  const auto& train = run.config.train;
-  const std::int64_t micro = train.micro_batch > 0 ? train.micro_batch : train.batch;
   const runtime::EvaluationPlan plan{
-      .batch = run.config.evaluate.batch > 0 ? run.config.evaluate.batch : micro,
+      .batch = run.config.evaluation_batch(),
       .progress = [&](std::int64_t done, std::int64_t total) { waiting.now("evaluating", done, total); }};
   if (data.interactions == nullptr) {
     if (data.validation == nullptr)
@@ -115,7 +113,8 @@ Measured measure(const LoadedRun& run, const RunData& data, const EvaluateOption
   ranking.each_user = [&](std::int32_t user, const std::vector<double>& values) { per_user.add(user, values); };
   Measured out{models::RankingValidation(users, ranking).run(*run.context, *run.task, plan), {}};
   per_user.finish();
-  models::Popularity popularity(*run.context, *data.interactions);
+  models::Popularity popularity(data.interactions->items->size());
+  popularity.fit(*run.context, *data.interactions);
   out.popularity = models::RankingValidation(users, ranking_options(run.config)).run(*run.context, popularity, plan);
   return out;
 }

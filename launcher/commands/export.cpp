@@ -14,6 +14,7 @@
 #include "runtime/core/transfer.h"
 #include "runtime/data/csv.h"
 #include "runtime/text/utf8.h"
+#include "runtime/train/fitting.h"
 
 namespace tradewind::launcher {
 namespace {
@@ -31,7 +32,7 @@ usage: tradewind export RUN --to PATH [--format hdf5|huggingface|vectors]
                    and the tokenizer, as AutoModelForCausalLM reads them. GPT
                    in GPT-2's layout: learned positions, layer norm.
                    vectors: item_vectors.npy, float32 [items, channels], and
-                   items.csv, the item of each row
+                   items.csv, the item of each row; of models that have such
   --overwrite      replace PATH where it exists
   --checkpoint C   last (default), best, or the step of one
   --json           print one JSON object: what was written
@@ -66,8 +67,11 @@ nlohmann::json item_names(const runtime::Vocabulary& items) {
 std::size_t export_as_hdf5(LoadedRun& run, const ExportOptions& options) {
   std::vector<runtime::ExportTensor> tensors;
   for (const auto& p : run.task->parameters().parameters()) tensors.push_back({.name = p->name(), .data = p->value()});
+  if (auto* const fitted = dynamic_cast<runtime::Fitted*>(run.task.get()))
+    for (const auto& [name, data] : fitted->learned()) tensors.push_back({.name = name, .data = data});
   const auto& state = run.checkpoint->state();
-  nlohmann::json metrics = {{"training_loss", state.value("last_loss", 0.0)}};
+  nlohmann::json metrics = nlohmann::json::object();
+  if (state.contains("last_loss")) metrics["training_loss"] = state.at("last_loss");
   if (state.value("best_step", std::int64_t{0}) > 0) {
     metrics["best_validation_loss"] = state.value("best_loss", 0.0);
     metrics["best_step"] = state.at("best_step");

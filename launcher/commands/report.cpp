@@ -99,7 +99,8 @@ int report(const ReportOptions& options, const models::Registry& registry) {
   bool steps = false;
   for (const fs::path& path : options.runs) {
     runs.push_back(gather(path, options, registry));
-    steps = steps || !runs.back().record.steps.empty();
+    // A model that is counted has no steps, but it is evaluated.
+    steps = steps || !runs.back().record.steps.empty() || !runs.back().record.evaluations.empty();
   }
   if (!steps) {
     std::string why;

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <mutex>
@@ -16,6 +17,7 @@
 #include "runtime/core/environment.h"
 #include "runtime/core/roofline.h"
 #include "runtime/train/event_file.h"
+#include "runtime/train/fitting.h"
 #include "runtime/train/metrics_file.h"
 #include "runtime/train/progress.h"
 #include "runtime/train/run_directory.h"
@@ -38,6 +40,7 @@ usage: tradewind train CONFIG [--set KEY=VALUE]... [--fresh]
   --fresh          start anew where the run directory holds a run; the old one
                    moves to old/ in it
 
+A model that is counted (popularity, item_knn) takes one pass over its events.
 Ctrl-C or SIGTERM saves and stops (exit code 75); the same command again goes
 on. The run is in run.directory, by default runs/NAME for NAME.toml.
 
@@ -197,8 +200,13 @@ void check_data(const runtime::Checkpoint& checkpoint, const RunData& data) {
 
 void log_summary(runtime::Log& log, RunConfig& config, const runtime::Context& context, const RunData& data,
                  runtime::Task& task) {
-  const auto parameters = static_cast<double>(task.parameters().parameter_count());
   log.info(data.summary);
+  if (config.model->fitted()) {
+    log.info(text("model %s: one pass over the events, %d threads, kernels for %s", config.model_name.c_str(),
+                  context.threads(), kernels::active_isa().c_str()));
+    return;
+  }
+  const auto parameters = static_cast<double>(task.parameters().parameter_count());
   log.info(text("model %s: %.2f M parameters (%.1f MiB), %.2f GFLOP a step", config.model_name.c_str(), parameters / 1e6,
                 parameters * 4 / (1 << 20),
                 3 * task.cost().forward_flops_per_sample * static_cast<double>(config.train.batch) / 1e9));
@@ -207,20 +215,20 @@ void log_summary(runtime::Log& log, RunConfig& config, const runtime::Context& c
                 kernels::active_isa().c_str()));
 }
 
-/// `next`: a command to try.
-int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const Place& place, const std::string& next, double seconds,
-           double peak_bytes) {
+/// `result`: what was done, for people; `next`: a command to try.
+int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const Place& place, bool fitted, const std::string& result,
+           const std::string& next, double seconds) {
   const auto step = static_cast<long long>(outcome.step);
   if (outcome.reason == Reason::kStopped) {
     if (place.owned) place.owned->write_status(RunState::kStopped, outcome.step, static_cast<int>(ExitCode::kRequeue), seconds);
-    log.info(text("stopped at step %lld, which is saved; run the same command again to go on", step));
+    log.info(fitted ? "stopped before its one pass was done; run the same command again"
+                    : text("stopped at step %lld, which is saved; run the same command again to go on", step));
     return static_cast<int>(ExitCode::kRequeue);
   }
   if (place.owned) place.owned->write_status(RunState::kFinished, outcome.step, 0, seconds);
   if (outcome.reason == Reason::kEarlyStopped)
     log.info(text("stopped early at step %lld: no gain on the validation part", step));
-  log.info(text("done: %lld steps in %.0f s, training loss %.4f, peak memory of tensors %.0f MiB", step, seconds,
-                outcome.last_loss, peak_bytes / (1 << 20)));
+  log.info("done: " + result);
   if (outcome.last_evaluation)
     log.info(fmt::format("validation {}; best {} {:.4f} at step {}", outcome.last_evaluation->text(),
                          outcome.last_evaluation->best_by, outcome.best_value, outcome.best_step));
@@ -228,7 +236,61 @@ int report(runtime::Log& log, const runtime::TrainOutcome& outcome, const Place&
   return 0;
 }
 
+/// What training needs beside the config.
+struct Training {
+  const Place& place;
+  runtime::Log& log;
+  runtime::Context& context;
+  Ranks& ranks;
+  const RunData& data;
+  runtime::Task& task;
+  Observer& observer;
+};
+
+runtime::TrainOutcome step_through(RunConfig& config, const Training& t, const runtime::Checkpoint* checkpoint) {
+  auto trainer_config = config.trainer_config();
+  const double peak = runtime::measured_product_rate(t.context);
+  if (t.context.device().type == runtime::DeviceType::kCuda)
+    t.log.info(text("matrix products in %s reach %.1f TFLOP/s on this GPU; MFU is the share of that",
+                    kernels::name_of(t.context.compute_type()), peak / 1e12));
+  else
+    t.log.info(text("matrix products reach %.0f GFLOP/s on %d threads of this machine; MFU is the share of that", peak / 1e9,
+                    t.context.threads()));
+  trainer_config.peak_flops = peak * t.ranks.size();
+  trainer_config.extra = run_state(config, t.data.state, t.data.checksum);
+  trainer_config.tensors = t.data.tensors;
+  runtime::Trainer trainer(t.context, t.ranks.communicator(), t.task, *t.data.train, t.data.validation.get(), trainer_config,
+                           t.place.folder(), t.observer);
+  if (checkpoint != nullptr) {
+    trainer.restore(*checkpoint);
+    t.log.info("going on from step " + std::to_string(trainer.step()));
+  }
+  trainer.check_parameters();
+  t.observer.begin(trainer.step(), config.run.tensorboard);
+  return trainer.run();
+}
+
+/// Of a model that is counted. One that is there already is not counted again: its data are the same.
+runtime::TrainOutcome fit_once(RunConfig& config, const Training& t, const runtime::Checkpoint* checkpoint) {
+  if (checkpoint != nullptr) {
+    t.log.info("the run has been fitted already; --fresh does it anew");
+    return runtime::restore_fitted(t.context, t.task, *checkpoint);
+  }
+  auto trainer_config = config.trainer_config();
+  trainer_config.evaluate.batch = config.evaluation_batch();
+  trainer_config.extra = run_state(config, t.data.state, t.data.checksum);
+  trainer_config.tensors = t.data.tensors;
+  t.observer.begin(0, config.run.tensorboard);
+  return runtime::fit(t.context, t.ranks.communicator(), t.task, *t.data.interactions, t.data.validation.get(), trainer_config,
+                      t.place.folder(), t.observer);
+}
+
 int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::Context& context, Ranks& ranks) {
+  const auto start = std::chrono::steady_clock::now();
+  const bool fitted = config.model->fitted();
+  if (fitted && !config.run.from.empty())
+    throw ConfigError("run.from: model.name = \"" + config.model_name +
+                      "\" learns all that it knows in one pass over its data; leave run.from out");
   runtime::Progress progress(log);
   const runtime::StopSignals signals;  // from here on, so that a stop while data is read ends with 75 too
   progress.phase("reading data");
@@ -247,32 +309,21 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   }
   if (const auto& values = task->parameters().values(); ranks.size() > 1)
     ranks.communicator().broadcast(values.data<float>(), values.elements(), kernels::DType::kFloat32, 0, nullptr);
-  auto trainer_config = config.trainer_config();
-  const double peak = runtime::measured_product_rate(context);
-  if (context.device().type == runtime::DeviceType::kCuda)
-    log.info(text("matrix products in %s reach %.1f TFLOP/s on this GPU; MFU is the share of that",
-                  kernels::name_of(context.compute_type()), peak / 1e12));
-  else
-    log.info(text("matrix products reach %.0f GFLOP/s on %d threads of this machine; MFU is the share of that", peak / 1e9,
-                  context.threads()));
-  trainer_config.peak_flops = peak * ranks.size();
-  trainer_config.extra = run_state(config, data.state, data.checksum);
-  trainer_config.tensors = data.tensors;
   Observer observer(log, progress, place.owned.get(), signals, ranks);
-  runtime::Trainer trainer(context, ranks.communicator(), *task, *data.train, data.validation.get(), trainer_config,
-                           place.folder(), observer);
-  if (checkpoint) {
-    trainer.restore(*checkpoint);
-    log.info("going on from step " + std::to_string(trainer.step()));
-  }
-  trainer.check_parameters();
-  observer.begin(trainer.step(), config.run.tensorboard);
-  const auto outcome = trainer.run();
+  const Training training{place, log, context, ranks, data, *task, observer};
+  if (fitted) progress.phase("counting");
+  const auto outcome = (fitted ? fit_once : step_through)(config, training, checkpoint ? &*checkpoint : nullptr);
   progress.finish();
   const std::string next = config.model->data_kind() == models::DataKind::kText
                                ? "generate " + place.path.string() + " --prompt \"...\""
                                : "recommend " + place.path.string() + " --users USERS.csv";
-  return report(log, outcome, place, next, observer.seconds(), static_cast<double>(context.allocator().peak_bytes()));
+  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+  const double seconds = fitted ? passed.count() : observer.seconds();
+  const std::string result = fitted ? text("one pass in %.1f s", seconds)
+                                    : text("%lld steps in %.0f s, training loss %.4f, peak memory of tensors %.0f MiB",
+                                           static_cast<long long>(outcome.step), seconds, outcome.last_loss,
+                                           static_cast<double>(context.allocator().peak_bytes()) / (1 << 20));
+  return report(log, outcome, place, fitted, result, next, seconds);
 }
 
 /// From here on a failure of any rank is known to all.

@@ -39,7 +39,9 @@ std::string name_of(const RunRecord& run) {
 }
 
 std::string state_text(const RunRecord& run) {
-  const std::string at = run.steps.empty() ? "before the first step" : fmt::format("at step {}", run.steps.back().step);
+  const std::string at = !run.steps.empty()         ? fmt::format("at step {}", run.steps.back().step)
+                         : !run.evaluations.empty() ? fmt::format("at step {}", run.evaluations.back().step)
+                                                    : "before the first step";
   if (run.state == "finished") return fmt::format("finished {}", at);
   if (run.state == "stopped") return fmt::format("stopped {}, to be gone on with", at);
   if (run.state == "failed") return fmt::format("failed {} with exit code {}", at, run.exit_code);

@@ -271,6 +271,67 @@ void Shop::check_ranks(const std::string& model) const {
 BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) { check_ranks("sasrec"); }
 BOOST_FIXTURE_TEST_CASE(ranks_agree_on_what_is_hidden, Shop) { check_ranks("bert4rec"); }
 
+// Counted in one pass: no steps, one checkpoint, and every verb that a trained run has.
+BOOST_FIXTURE_TEST_CASE(a_model_that_is_counted_is_a_run_like_any_other, Shop) {
+  const std::string data = text_of(folder.path() / "shop.toml").substr(0, std::string(kRecipe).find("[model]"));
+  const std::string threads = "[runtime]\nthreads = 1\n";
+  folder.write("knn.toml", data + "[model]\nname = \"item_knn\"\nneighbours = 8\ncontext = 10\n" + threads);
+  folder.write("popularity.toml", data + "[model]\nname = \"popularity\"\n" + threads);
+  const auto dry = good({"train", "knn.toml", "--dry-run"});
+  BOOST_CHECK_MESSAGE(holds(dry.output, "learned in one pass") && !holds(dry.output, "FLOP"), dry);
+  const Outcome trained = good({"train", "knn.toml"});
+  for (const char* part : {"60 users with 40 items", "one pass over the events", "ndcg@10", "done: one pass in"})
+    BOOST_CHECK_MESSAGE(holds(trained.output, part), part << " is not in " << trained);
+  BOOST_CHECK(holds(text_of(folder.path() / "run" / "metrics.jsonl"), "validation_loss"));
+  refused({"train", "knn.toml"}, 2, "holds a finished run");
+  BOOST_CHECK(nlohmann::json::parse(good({"inspect", "run", "--json"}).output).at("state") == "finished");
+
+  // Customers walk through the items, so an item's nearest are those beside it.
+  const auto e = evaluated("run");
+  BOOST_CHECK_MESSAGE(e.at("hr@10").get<double>() > 0.95 && e.at("hr@10") > e.at("popularity").at("hr@10"), e);
+  BOOST_TEST(e.at("step").get<int>() == 1);
+  const auto like = nlohmann::json::parse(good({"similar", "run", "--item", "SKU-20", "--top", "2", "--json"}).output);
+  for (const auto& s : like.at("similar")) BOOST_CHECK(s.at("item") == "SKU-19" || s.at("item") == "SKU-21");
+  const auto rows = lines(good({"recommend", "run", "--user", "C-9", "--top", "2"}).output);
+  BOOST_REQUIRE_EQUAL(rows.size(), 3U);
+  BOOST_CHECK_MESSAGE(rows[1].starts_with("C-9,1,SKU-33,") || rows[1].starts_with("C-9,1,SKU-22,"), rows[1]);
+  folder.write("pairs.csv", "customer,sku\n" + rows[1].substr(0, 4) + rows[1].substr(6, 6) + "\n");
+  const auto scores = lines(good({"predict", "run", "--pairs", "pairs.csv"}).output);
+  BOOST_CHECK_EQUAL(scores[1], rows[1].substr(0, 4) + rows[1].substr(6));
+  good({"verify", "run"});
+  good({"export", "run", "--to", "knn.h5"});
+  const auto exported = nlohmann::json::parse(good({"inspect", "knn.h5", "--json"}).output);
+  std::vector<std::string> names;
+  for (const auto& d : exported.at("datasets")) names.push_back(d.at("name"));
+  BOOST_TEST(names.size() == 3U);
+  good({"report", "run", "--to", "report.html"});
+  refused({"export", "run", "--to", "vectors", "--format", "vectors"}, 2, "no vectors of items");
+  refused({"train", "knn.toml", "--set", "train.steps=5"}, 2, "train");
+  refused({"train", "knn.toml", "--fresh", "--set", "run.from=run"}, 2, "leave run.from out");
+
+  good({"train", "popularity.toml", "--set", "run.directory=popular"});
+  const auto popular = evaluated("popular");
+  for (const char* metric : {"ndcg@10", "hr@10", "mrr", "loss"})
+    BOOST_CHECK_EQUAL(popular.at(metric), popular.at("popularity").at(metric));
+  refused({"similar", "popular", "--item", "SKU-20"}, 2, "item_knn");
+
+  good({"train", "knn.toml", "--fresh"});
+}
+
+BOOST_FIXTURE_TEST_CASE(ranks_count_alike, Shop) {
+  folder.write("knn.toml", text_of(folder.path() / "shop.toml").substr(0, std::string(kRecipe).find("[model]")) +
+                               "[model]\nname = \"item_knn\"\n[runtime]\nthreads = 1\n");
+  good({"train", "knn.toml", "--set", "run.directory=one"});
+  const auto command = under_mpirun(2, {TRADEWIND_BINARY, "train", "knn.toml", "--set", "run.directory=two"});
+  if (command.empty()) {
+    std::cout << "SKIPPED launcher/recommend_test: there is no mpirun; install openmpi-bin\n";
+    return;
+  }
+  const Outcome o = Command(command, folder.path()).wait();
+  BOOST_REQUIRE_MESSAGE(o.code == 0, o);
+  BOOST_TEST((tensors("one", "00000001") == tensors("two", "00000001")));
+}
+
 BOOST_FIXTURE_TEST_CASE(another_log_is_not_gone_on_with, Shop) {
   const std::vector<std::string> forever = {"train", "shop.toml", "--set", "train.steps=1000000"};
   auto command = forever;

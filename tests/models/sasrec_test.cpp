@@ -130,7 +130,8 @@ BOOST_AUTO_TEST_CASE(ranking_tells_chance_from_knowledge) {
 BOOST_AUTO_TEST_CASE(popularity_ranks_by_training_events_alone) {
   Context context(Device{}, 1, 1);
   const auto shop = shop_of({{0, 0, 2, 4, 1}, {0, 0, 0, 1, 1, 3, 4}}, 5);
-  models::Popularity popularity(context, *shop);
+  models::Popularity popularity(5);
+  popularity.fit(context, *shop);
   models::RankingOptions options;
   options.cutoffs = {1, 2, 3};
   options.best_by = "hr@1";
