@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "launcher/session.h"
+#include "runtime/data/pair_dataset.h"
 #include "runtime/data/sequence_dataset.h"
 
 namespace tradewind::launcher {
@@ -11,7 +12,7 @@ namespace {
 using models::DataKind;
 using runtime::Part;
 
-constexpr const char* kItems = "vocabulary.items";
+constexpr const char *kItems = "vocabulary.items", *kUsers = "vocabulary.users";
 
 RunData load_text(const RunConfig& config, const runtime::Checkpoint* kept) {
   const auto tokenizer = kept == nullptr ? nullptr : tokenizer_of(*kept);
@@ -34,6 +35,9 @@ RunData load_text(const RunConfig& config, const runtime::Checkpoint* kept) {
 std::shared_ptr<const runtime::Dataset> training_samples(const RunConfig& config,
                                                          const std::shared_ptr<const runtime::Interactions>& interactions) {
   const auto negatives = config.model->negatives();
+  if (config.model->samples() == models::Samples::kPairs)
+    return std::make_shared<runtime::PairDataset>(
+        interactions, runtime::PairOptions{.negatives = negatives.count, .seed = static_cast<std::uint64_t>(config.run.seed)});
   return std::make_shared<runtime::SequenceDataset>(
       interactions, runtime::SequenceOptions{.context = config.model->context(),
                                              .negatives = negatives.count,
@@ -42,32 +46,51 @@ std::shared_ptr<const runtime::Dataset> training_samples(const RunConfig& config
                                              .targets = config.model->targets()});
 }
 
+runtime::TensorSlice kept_names(const char* name, const runtime::Vocabulary& names) {
+  const std::string bytes = names.serialised();
+  const runtime::Tensor out(runtime::host_allocator(), {static_cast<std::int64_t>(bytes.size())}, runtime::DType::kUInt8);
+  std::copy(bytes.begin(), bytes.end(), out.data<std::uint8_t>());
+  return {.name = name, .data = out, .global_shape = out.shape()};
+}
+
+std::shared_ptr<const runtime::Vocabulary> names_of(const runtime::Checkpoint& checkpoint, const char* name, const char* what) {
+  if (!checkpoint.contains(name))
+    throw CheckpointError(fmt::format("the checkpoint of step {} holds no names of {}", checkpoint.step(), what));
+  const std::int64_t size = checkpoint.shape(name).elements();
+  std::string bytes(static_cast<std::size_t>(size), '\0');
+  checkpoint.read(name, 0, size, runtime::DType::kUInt8, bytes.data());
+  return std::make_shared<const runtime::Vocabulary>(
+      runtime::Vocabulary::parse(bytes, fmt::format("the checkpoint of step {}", checkpoint.step())));
+}
+
 RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* kept) {
+  const bool knows_users = config.model->knows_users();
   const auto items = kept == nullptr ? nullptr : item_vocabulary_of(*kept);
+  const auto users = kept == nullptr || !knows_users ? nullptr : user_vocabulary_of(*kept);
   const auto interactions = std::make_shared<const runtime::Interactions>(
-      runtime::load_interactions(config.interactions, static_cast<std::uint64_t>(config.run.seed), nullptr, items.get()));
+      runtime::load_interactions(config.interactions, static_cast<std::uint64_t>(config.run.seed), users.get(), items.get()));
   const std::int64_t context = config.model->context();
   RunData out;
   if (!config.model->fitted()) out.train = training_samples(config, interactions);
   const auto held_out =
       std::make_shared<runtime::HeldOut>(interactions, Part::kValidation, config.model->history(interactions->items->size()));
   if (held_out->size() > 0) out.validation = std::make_shared<models::RankingValidation>(held_out, ranking_options(config));
-  out.inputs.vocabulary = interactions->items->size();
+  out.inputs = {.vocabulary = interactions->items->size(), .users = knows_users ? interactions->users->size() : 0};
   out.checksum = interactions->checksum;
   out.source = config.interactions.path;
   out.summary = interactions->summary;
   if (out.train != nullptr)
-    out.summary += fmt::format("\ntraining: {} {} with a history to learn from; validation: {}", out.train->samples_per_epoch(),
-                               config.model->targets().prefixes ? "events" : "users", held_out->size());
+    out.summary += fmt::format("\ntraining: {} {}; validation: {} users", out.train->samples_per_epoch(),
+                               knows_users                        ? "events of users with items"
+                               : config.model->targets().prefixes ? "events with a history to learn from"
+                                                                  : "users with a history to learn from",
+                               held_out->size());
   out.found = fmt::format("{} users, {} items, {} events", interactions->users->size(), interactions->items->size(),
                           interactions->item.size());
-  out.sample = fmt::format("users' histories of up to {} items", context);
+  out.sample = knows_users ? "events" : fmt::format("users' histories of up to {} items", context);
   out.state = {{"items", interactions->items->size()}};
-  const std::string bytes = interactions->items->serialised();
-  const runtime::Tensor vocabulary(runtime::host_allocator(), {static_cast<std::int64_t>(bytes.size())},
-                                   runtime::DType::kUInt8);
-  std::copy(bytes.begin(), bytes.end(), vocabulary.data<std::uint8_t>());
-  out.tensors.push_back({.name = kItems, .data = vocabulary, .global_shape = vocabulary.shape()});
+  out.tensors.push_back(kept_names(kItems, *interactions->items));
+  if (knows_users) out.tensors.push_back(kept_names(kUsers, *interactions->users));
   out.interactions = interactions;
   return out;
 }
@@ -86,18 +109,17 @@ models::RankingOptions ranking_options(const RunConfig& config) {
 }
 
 std::shared_ptr<const runtime::Vocabulary> item_vocabulary_of(const runtime::Checkpoint& checkpoint) {
-  if (!checkpoint.contains(kItems))
-    throw CheckpointError(fmt::format("the checkpoint of step {} holds no names of items", checkpoint.step()));
-  const std::int64_t size = checkpoint.shape(kItems).elements();
-  std::string bytes(static_cast<std::size_t>(size), '\0');
-  checkpoint.read(kItems, 0, size, runtime::DType::kUInt8, bytes.data());
-  return std::make_shared<const runtime::Vocabulary>(
-      runtime::Vocabulary::parse(bytes, fmt::format("the checkpoint of step {}", checkpoint.step())));
+  return names_of(checkpoint, kItems, "items");
+}
+
+std::shared_ptr<const runtime::Vocabulary> user_vocabulary_of(const runtime::Checkpoint& checkpoint) {
+  return names_of(checkpoint, kUsers, "users");
 }
 
 models::ModelInputs inputs_of(const RunConfig& config, const runtime::Checkpoint& checkpoint) {
   if (config.model->data_kind() == DataKind::kText) return {.vocabulary = tokenizer_of(checkpoint)->vocabulary_size()};
-  return {.vocabulary = item_vocabulary_of(checkpoint)->size()};
+  return {.vocabulary = item_vocabulary_of(checkpoint)->size(),
+          .users = config.model->knows_users() ? user_vocabulary_of(checkpoint)->size() : 0};
 }
 
 }  // namespace tradewind::launcher

@@ -37,8 +37,9 @@ RunData load_run_data(const RunConfig& config, const runtime::Checkpoint* kept);
 /// How recommenders are ranked, as [evaluate] asks.
 models::RankingOptions ranking_options(const RunConfig& config);
 
-/// The items' names that a checkpoint holds. Throws CheckpointError where it holds none.
+/// The names that a checkpoint holds. Throws CheckpointError where it holds none.
 std::shared_ptr<const runtime::Vocabulary> item_vocabulary_of(const runtime::Checkpoint& checkpoint);
+std::shared_ptr<const runtime::Vocabulary> user_vocabulary_of(const runtime::Checkpoint& checkpoint);
 
 /// What the model of a checkpoint was built with.
 models::ModelInputs inputs_of(const RunConfig& config, const runtime::Checkpoint& checkpoint);

@@ -125,7 +125,7 @@ LoadedRun load_run(const fs::path& run, const std::string& which, const std::vec
     out.tokenizer = tokenizer_of(*out.checkpoint);
   else
     out.items = item_vocabulary_of(*out.checkpoint);
-  out.task = out.config.model->build({.vocabulary = out.tokenizer ? out.tokenizer->vocabulary_size() : out.items->size()});
+  out.task = out.config.model->build(inputs_of(out.config, *out.checkpoint));
   out.task->parameters().allocate(*out.context);
   runtime::load_parameters(*out.context, out.task->parameters(), *out.checkpoint);
   if (out.config.model->fitted()) runtime::restore_fitted(*out.context, *out.task, *out.checkpoint);

@@ -2,6 +2,7 @@
 
 #include "models/language/gpt.h"
 #include "models/recommend/bert4rec.h"
+#include "models/recommend/bpr_mf.h"
 #include "models/recommend/item_knn.h"
 #include "models/recommend/popularity.h"
 #include "models/recommend/recurrent.h"
@@ -46,6 +47,8 @@ Registry builtin_registry() {
                 [] { return std::make_unique<PopularityConfig>(); }});
   registry.add({"item_knn", "Items that the same users had as those of a history (nearest neighbours by cosine).",
                 [] { return std::make_unique<ItemKnnConfig>(); }});
+  registry.add({"bpr", "Matrix factorisation: a vector a user and a vector an item (Bayesian personalised ranking).",
+                [] { return std::make_unique<BprConfig>(); }});
   registry.add({"sasrec", "Next item of a user's history (self-attentive sequential recommendation).",
                 [] { return std::make_unique<SasRecConfig>(); }});
   registry.add({"gru4rec", "Next item of a user's history (a recurrent network of gated units).",

@@ -16,6 +16,7 @@ namespace tradewind::models {
 /// What the data decides about a model.
 struct ModelInputs {
   std::int64_t vocabulary = 0;  // tokens, or items of the catalogue
+  std::int64_t users = 0;       // of models that know users by number
 };
 
 /// What a model learns from; decides what the config's [data] section is.
@@ -27,6 +28,7 @@ enum class DataKind : std::uint8_t {
 /// What a step learns from where the data are users' events.
 enum class Samples : std::uint8_t {
   kHistories,  // runtime::SequenceDataset: what comes next in a user's history
+  kPairs,      // runtime::PairDataset; a single event. The model knows users by their number, which its run keeps
   kNone,       // nothing is stepped: the model is fitted in one pass (runtime/train/fitting.h)
 };
 
@@ -46,6 +48,7 @@ class ModelConfig {
   virtual DataKind data_kind() const { return DataKind::kText; }
   virtual Samples samples() const { return Samples::kHistories; }
   bool fitted() const { return samples() == Samples::kNone; }
+  bool knows_users() const { return samples() == Samples::kPairs; }
   virtual NegativeSampling negatives() const { return {}; }
   /// Of interactions: what is asked for in training, and how a history is packed that is asked for the next of `items` items.
   virtual runtime::SequenceTargets targets() const { return {}; }

@@ -332,6 +332,49 @@ BOOST_FIXTURE_TEST_CASE(ranks_count_alike, Shop) {
   BOOST_TEST((tensors("one", "00000001") == tensors("two", "00000001")));
 }
 
+// A model that learns a vector a user keeps the users' numbers, whatever comes into the log later.
+BOOST_FIXTURE_TEST_CASE(users_that_a_model_knows_keep_their_vectors, Shop) {
+  folder.write("bpr.toml", text_of(folder.path() / "shop.toml").substr(0, std::string(kRecipe).find("[model]")) +
+                               R"([model]
+name = "bpr"
+channels = 8
+[train]
+steps = 100
+batch = 64
+[optimizer]
+name = "adam"
+learning_rate = 1e-2
+weight_decay = 0.0
+[runtime]
+threads = 1
+)");
+  const Outcome trained = good({"train", "bpr.toml"});
+  BOOST_CHECK_MESSAGE(holds(trained.output, "360 events of users with items"), trained);
+  const auto before = lines(good({"recommend", "run", "--user", "C-9", "--top", "3"}).output);
+  good({"verify", "run"});
+  good({"export", "run", "--to", "vectors", "--format", "vectors"});
+  folder.write("pairs.csv", "customer,sku\nC-9,SKU-1\nC-999,SKU-1\nC-888,SKU-1\n");
+  const std::string scored = lines(good({"predict", "run", "--pairs", "pairs.csv"}).output)[1];
+
+  // A new customer, whose name would sort and count before all others.
+  std::string more = text_of(folder.path() / "events.csv");
+  for (int e = 0; e < 30; ++e) more += "C-999,SKU-" + std::to_string(e + 4) + "," + std::to_string(1690000000 + e) + "\n";
+  folder.write("events.csv", more);
+  BOOST_TEST(lines(good({"recommend", "run", "--user", "C-9", "--top", "3"}).output) == before,
+             boost::test_tools::per_element());
+  const Outcome predicted = good({"predict", "run", "--pairs", "pairs.csv"});
+  BOOST_CHECK_EQUAL(lines(predicted.output)[1], scored);
+  BOOST_CHECK_EQUAL(lines(predicted.output)[2], "C-999,SKU-1,");
+  BOOST_CHECK(holds(predicted.errors, "2 of 3 pairs have no score"));
+  // It gets what is popular, but for what it had.
+  const Outcome popular = good({"recommend", "run", "--user", "C-999", "--top", "40", "--format", "jsonl"});
+  BOOST_CHECK(holds(popular.errors, "1 of 1 users"));
+  const auto answer = nlohmann::json::parse(lines(popular.output).at(0));
+  BOOST_CHECK(answer.at("known") == false && answer.at("items").size() == 10U);
+  for (const auto& i : answer.at("items")) BOOST_CHECK(i.at("item") != "SKU-4" && i.at("item") != "SKU-33");
+  refused({"recommend", "run", "--user", "C-999", "--unknown", "error"}, 3, "came after the run");
+}
+
 BOOST_FIXTURE_TEST_CASE(another_log_is_not_gone_on_with, Shop) {
   const std::vector<std::string> forever = {"train", "shop.toml", "--set", "train.steps=1000000"};
   auto command = forever;
