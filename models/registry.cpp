@@ -4,6 +4,7 @@
 #include "models/recommend/bert4rec.h"
 #include "models/recommend/bpr_mf.h"
 #include "models/recommend/item_knn.h"
+#include "models/recommend/linear.h"
 #include "models/recommend/popularity.h"
 #include "models/recommend/recurrent.h"
 #include "models/recommend/sasrec.h"
@@ -49,6 +50,8 @@ Registry builtin_registry() {
                 [] { return std::make_unique<ItemKnnConfig>(); }});
   registry.add({"bpr", "Matrix factorisation: a vector a user and a vector an item (Bayesian personalised ranking).",
                 [] { return std::make_unique<BprConfig>(); }});
+  registry.add({"linear", "The bag of a history's items, a linear layer and a softmax over the catalogue.",
+                [] { return std::make_unique<LinearConfig>(); }});
   registry.add({"sasrec", "Next item of a user's history (self-attentive sequential recommendation).",
                 [] { return std::make_unique<SasRecConfig>(); }});
   registry.add({"gru4rec", "Next item of a user's history (a recurrent network of gated units).",
