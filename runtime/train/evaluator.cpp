@@ -16,8 +16,7 @@ namespace {
 bool stopped(const EvaluationPlan& plan) {
   if (!plan.stop) return false;
   std::int64_t asked = plan.stop() ? 1 : 0;
-  if (plan.communicator != nullptr)
-    plan.communicator->all_reduce(&asked, 1, kernels::DType::kInt64, ReduceOp::kSum, nullptr);
+  if (plan.communicator != nullptr) plan.communicator->all_reduce(&asked, 1, kernels::DType::kInt64, ReduceOp::kSum, nullptr);
   return asked > 0;
 }
 
