@@ -44,9 +44,15 @@ class EventReader {
   void read(const std::string& path, const std::string& key, Part source) {
     const TableOptions options{.format = table_format(config_.format, path),
                                .columns = words_of(config_.columns, " ,\t"),
+                               .separator = config_.separator,
                                .comment = config_.comment,
                                .path_key = key};
     const bool sequences = options.format == TableFormat::kSequences;
+    if (!config_.separator.empty() && options.format != TableFormat::kCsv)
+      throw ConfigError(
+          fmt::format("data.separator = \"{}\" goes with data.format = \"csv\" alone, and {} is read as another. Set "
+                      "data.format = \"csv\", or leave data.separator empty",
+                      config_.separator, path));
     if (sequences) refuse_columns();
     TableStream table(path, options, sequences ? std::vector<WantedColumn>{} : wanted_);
     const std::int64_t before = log_.events();

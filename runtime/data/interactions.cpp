@@ -110,11 +110,12 @@ void InteractionsConfig::describe(Fields& f) {
   f.field("validation_path", validation_path, "With split = \"given\": the table of events to validate on.");
   f.field("test_path", test_path, "With split = \"given\": the table of events to test on.");
   f.field("format", format,
-          "csv: the first line names the columns and tells the separator (a tab too). jsonl: an object a line. spaces: fields "
+          "csv: the first line names the columns and tells the separator (tab, semicolon, bar, comma or ::). jsonl: an object a line. spaces: fields "
           "between blanks. sequences: a user and its items a line. hdf5: a dataset a column. auto: by the name, csv for .csv, "
           ".tsv and .inter, jsonl for .jsonl and .ndjson, hdf5 for .h5 and .hdf5.",
           {"auto", "csv", "jsonl", "spaces", "sequences", "hdf5"});
   f.field("columns", columns, "Names of the columns of a file whose first line does not give them, e.g. \"user item time\".");
+  f.field("separator", separator, "Of csv: what stands between fields, one character or more, e.g. \"::\"; \"\": the first line tells.");
   f.field("comment", comment, "Lines that begin so are passed over; \"\": none.");
   f.field("user_key", user_key, "The column (of jsonl: the key) of the user's id.");
   f.field("item_key", item_key, "The column of the item's id.");
@@ -158,6 +159,8 @@ void InteractionsConfig::check() const {
   if (!events.empty() && event_key.empty())
     refuse(fmt::format("data.events = \"{}\" needs data.event_key, the column that says what kind of event a row is", events));
   if (!time_format.empty() && time_key.empty()) refuse("data.time_format needs data.time_key, the column of the time");
+  if (separator.find_first_of("\r\n\"") != std::string::npos)
+    refuse("data.separator holds a line break or a quote, which cannot separate fields. Set it to what stands between them");
   if (validation_fraction + test_fraction >= 1)
     refuse(fmt::format("data.validation_fraction = {:g} and data.test_fraction = {:g} leave nothing to train on. Lower them",
                        validation_fraction, test_fraction));

@@ -30,6 +30,7 @@ struct InteractionsConfig {
   std::string test_path = {};
   std::string format = "auto";
   std::string columns = {};
+  std::string separator = {};
   std::string comment = {};
   std::string user_key = "user";
   std::string item_key = "item";

@@ -80,8 +80,8 @@ CsvHeader read_csv_header(const std::filesystem::path& file, const std::string& 
     check_text_beginning(stream->name(), head, path_key);
     const std::size_t begin = beginning_of_records(head);
     const std::string_view records = std::string_view(head).substr(begin);
-    // The separator matters only for tabs, where a quote is no quote.
-    const char separator = csv_separator(records.substr(0, records.find('\n')));
+    // It matters only where it leaves no room for quotes.
+    const std::string_view separator = csv_separator(records.substr(0, records.find('\n')));
     const std::size_t length = csv_record_length(records, separator, ended || head.size() >= kLongestHeader);
     if (length == std::string_view::npos) continue;
     const std::string_view record = records.substr(0, length);

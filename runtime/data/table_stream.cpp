@@ -47,7 +47,8 @@ TableFormat table_format_of_name(const std::filesystem::path& file) {
   if (kind == ".h5" || kind == ".hdf5") return TableFormat::kHdf5;
   throw ConfigError(
       fmt::format("the name of {} does not tell what is in it. Set data.format to \"csv\" (also of tabs), "
-                  "\"jsonl\", \"spaces\" (a row: user item) or \"sequences\" (a row: user item item ...)",
+                  "\"jsonl\", \"spaces\" (a row: user item) or \"sequences\" (a row: user item item ...); with :: or another "
+                  "separator of its own it is \"csv\" with data.separator",
                   file.string()));
 }
 
@@ -96,7 +97,7 @@ bool TableStream::fill() {
 
 /// The length of the record that `line` begins, its first line; kNone where more must be read.
 std::size_t TableStream::record_length(std::string_view line) const {
-  if (!csv() || separator_ == '\t' || line.find('"') == kNone) return line.size();
+  if (!csv() || !csv_quotes(separator_) || line.find('"') == kNone) return line.size();
   const std::string_view rest = std::string_view(buffer_).substr(at_);
   return csv_record_length(rest, separator_, ended_ || rest.size() >= kLongestRow);
 }
@@ -118,7 +119,7 @@ bool TableStream::next_record() {
       ++next_line_;
       continue;
     }
-    if (csv() && columns_.empty()) separator_ = csv_separator(line);
+    if (csv() && columns_.empty()) separator_ = options_.separator.empty() ? csv_separator(line) : options_.separator;
     const std::size_t length = record_length(line);
     if (length == kNone && fill()) continue;
     const std::string_view record = rest.substr(0, length);
@@ -134,11 +135,12 @@ void TableStream::read_columns() {
   if (!next_record())
     throw DataError(fmt::format("{} holds only blank lines{}. Point {} at a table", name(),
                                 options_.comment.empty() ? "" : " and comments", options_.path_key));
+  check_separator();
   waiting_ = !options_.columns.empty();
   if (waiting_) {
     columns_ = options_.columns;
   } else if (csv()) {
-    columns_ = CsvHeader(name(), record_, line_).columns();
+    columns_ = CsvHeader(name(), record_, line_, separator_).columns();
   } else {
     split_blanks();
     columns_.assign(fields_.begin(), fields_.end());
@@ -174,13 +176,38 @@ std::string TableStream::header_hint() const {
         "as in "
         "data.columns = \"user item time\"",
         line_, columns_.size(), columns_.size() == 1 ? "" : "s");
+  if (const auto usual = csv_separator(record_); csv() && !options_.separator.empty() && usual != options_.separator)
+    return fmt::format(". data.separator is {}; is it {}?", csv_separator_name(options_.separator), csv_separator_name(usual));
   if (csv() && columns_.size() == 1)
     return columns_[0].find_first_of(" \t") != std::string::npos
                ? ". No comma, tab, semicolon or bar is in line " + std::to_string(line_) +
                      "; with blanks between the fields set data.format = \"spaces\""
-               : ". Comma, tab, semicolon or bar separate fields; another separator must be replaced by one of these";
-  if (!csv()) return ". Fields are what stands between blanks; for a file with commas set data.format = \"csv\"";
+               : ". Comma, tab, semicolon, bar or :: separate fields; name another with data.separator";
+  if (!csv()) return ". Fields are what stands between blanks; for a file with commas or :: set data.format = \"csv\"";
   return "";
+}
+
+/// The separator that would give a row as many fields as there are columns, where no header told that it is another.
+std::string TableStream::separator_hint() const {
+  if (options_.columns.empty() && options_.separator.empty()) return "";
+  const std::string_view likely = csv_likely_separator(record_, columns_.size());
+  if (likely.empty() || (csv() && likely == separator_)) return "";
+  return fmt::format("; separated by {} it has {} fields, so set {}data.separator = \"{}\"", csv_separator_name(likely),
+                     columns_.size(), csv() ? "" : "data.format = \"csv\" and ", likely == "\t" ? "\\t" : likely);
+}
+
+/// A separator that was given is in the first record.
+void TableStream::check_separator() const {
+  if (options_.separator.empty() || record_.find(options_.separator) != kNone) return;
+  std::string_view likely = csv_likely_separator(record_, options_.columns.size());
+  if (likely.empty()) likely = csv_likely_separator(record_);
+  throw ProblemError({.kind = "separator",
+                      .file = name(),
+                      .line = line_,
+                      .what = fmt::format("{} is not in the first row, and is said to separate its fields",
+                                          csv_separator_name(options_.separator)),
+                      .repair = likely.empty() ? std::string("Set data.separator to what stands between them")
+                                               : fmt::format("Set data.separator = \"{}\"", likely == "\t" ? "\\t" : likely)});
 }
 
 void TableStream::split_blanks() {
@@ -195,11 +222,11 @@ void TableStream::split_blanks() {
 
 bool TableStream::split_csv(ProblemSink& sink) {
   fields_.clear();
-  if (separator_ == '\t' || record_.find('"') == kNone) {
+  if (!csv_quotes(separator_) || record_.find('"') == kNone) {
     for (std::size_t at = 0; at != kNone;) {
       const std::size_t end = record_.find(separator_, at);
       fields_.push_back(record_.substr(at, end == kNone ? kNone : end - at));
-      at = end == kNone ? kNone : end + 1;
+      at = end == kNone ? kNone : end + separator_.size();
     }
   } else {
     try {
@@ -221,7 +248,7 @@ bool TableStream::split_csv(ProblemSink& sink) {
                .file = name(),
                .line = line_,
                .what = csv_field_count_text(fields_.size(), columns_.size(), separator_),
-               .repair = csv_field_count_repair(separator_)});
+               .repair = csv_field_count_repair(separator_) + separator_hint()});
   return false;
 }
 
@@ -236,8 +263,9 @@ bool TableStream::split_record(ProblemSink& sink) {
                .line = line_,
                .what = fmt::format("{} field{} between blanks, where there are {} columns ({})", fields_.size(),
                                    fields_.size() == 1 ? "" : "s", columns_.size(), fmt::join(columns_, " ")),
-               .repair = options_.columns.empty() ? "Fields cannot hold blanks; use a CSV file for such"
-                                                  : "Fields cannot hold blanks; is data.columns right?"});
+               .repair = (options_.columns.empty() ? "Fields cannot hold blanks; use a CSV file for such"
+                                                   : "Fields cannot hold blanks; is data.columns right?") +
+                         separator_hint()});
   return false;
 }
 

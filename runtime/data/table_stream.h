@@ -1,6 +1,6 @@
 // The rows of a table of a shop, one after the other, plain or compressed: the columns that are wanted, by name.
 //
-//   csv        CSV and TSV (csv.h): the first line names the columns and tells the separator
+//   csv        CSV and TSV (csv.h): the first line names the columns and tells the separator, unless these are given
 //   jsonl      one object a line; a column is a key of it, an id a string or an integer
 //   spaces     fields between blanks or tabs
 //   sequences  the same, any number of fields a line: an id and what belongs to it
@@ -34,6 +34,7 @@ TableFormat table_format(const std::string& name, const std::filesystem::path& f
 struct TableOptions {
   TableFormat format = TableFormat::kCsv;
   std::vector<std::string> columns = {};  // of a file without a line that names them
+  std::string separator = {};             // of csv; "": the first line tells
   std::string comment = {};               // lines that begin so are passed over; "": none
   std::string path_key = "data.path";     // config key that named the file, for messages
 };
@@ -86,6 +87,8 @@ class TableStream {
   void read_columns();
   std::size_t place_of(const WantedColumn& wanted) const;
   std::string header_hint() const;
+  std::string separator_hint() const;
+  void check_separator() const;
   bool csv() const { return options_.format == TableFormat::kCsv; }
 
   std::string name_;
@@ -94,7 +97,7 @@ class TableStream {
   std::vector<WantedColumn> wanted_;
   std::vector<std::string> columns_;
   std::vector<std::size_t> places_;  // of the wanted columns in fields_
-  char separator_ = ',';
+  std::string separator_ = ",";
 
   std::string buffer_;
   std::size_t at_ = 0;  // of what is not given out yet in buffer_

@@ -19,7 +19,7 @@ namespace {
 
 using Strings = std::vector<std::string>;
 
-Strings fields_of(std::string_view record, char separator = ',') {
+Strings fields_of(std::string_view record, std::string_view separator = ",") {
   Strings fields = {"left", "over"};
   parse_csv_record(record, separator, fields);
   return fields;
@@ -45,8 +45,23 @@ BOOST_AUTO_TEST_CASE(a_record_is_cut_into_its_fields) {
   BOOST_TEST((fields_of(",") == Strings{"", ""}));
   BOOST_TEST((fields_of("\"a,b\",\"c\"\"d\",\"\",\"x\ny\"") == Strings{"a,b", "c\"d", "", "x\ny"}));
   BOOST_TEST((fields_of("6\" pan, 9\" pan") == Strings{"6\" pan", " 9\" pan"}));  // no quote at the beginning of a field
-  BOOST_TEST((fields_of("a;b,c", ';') == Strings{"a", "b,c"}));
-  BOOST_TEST((fields_of("\"Soft\" towel\tb", '\t') == Strings{"\"Soft\" towel", "b"}));
+  BOOST_TEST((fields_of("a;b,c", ";") == Strings{"a", "b,c"}));
+  BOOST_TEST((fields_of("\"Soft\" towel\tb", "\t") == Strings{"\"Soft\" towel", "b"}));
+}
+
+// Of several characters, as MovieLens' files have it: no quoting.
+BOOST_AUTO_TEST_CASE(a_separator_may_have_several_characters) {
+  BOOST_TEST((fields_of("1::Toy Story: \"2\"::A|B\r\n", "::") == Strings{"1", "Toy Story: \"2\"", "A|B"}));
+  BOOST_TEST((fields_of("\"a::b\"::", "::") == Strings{"\"a", "b\"", ""}));
+  BOOST_TEST((fields_of("::", "::") == Strings{"", ""}));
+  BOOST_TEST((fields_of("a:::b", "::") == Strings{"a", ":b"}));
+  BOOST_TEST(csv_record_length("a::\"b\nc", "::", false) == 6);
+  BOOST_TEST(csv_record_length("a::b", "::", false) == std::string_view::npos);
+  BOOST_TEST(csv_record_length("a::b", "::", true) == 4);
+  BOOST_TEST(csv_field_offset("ab::cd::e", "::", 0) == 0);
+  BOOST_TEST(csv_field_offset("ab::cd::e", "::", 1) == 4);
+  BOOST_TEST(csv_field_offset("ab::cd::e", "::", 2) == 8);
+  BOOST_TEST(csv_field_offset("ab::cd::e", "::", 3) == 9);
 }
 
 BOOST_AUTO_TEST_CASE(a_quote_out_of_place_is_refused_where_it_is) {
@@ -66,23 +81,30 @@ BOOST_AUTO_TEST_CASE(a_quote_out_of_place_is_refused_where_it_is) {
 }
 
 BOOST_AUTO_TEST_CASE(a_record_ends_at_a_line_break_outside_of_quotes) {
-  BOOST_TEST(csv_record_length("a,b\nc", ',', false) == 4);
-  BOOST_TEST(csv_record_length("a,\"b\n\"\"\n\"\nc", ',', false) == 10);
-  BOOST_TEST(csv_record_length("a,\"b\nc", ',', false) == std::string_view::npos);
-  BOOST_TEST(csv_record_length("a,\"b\nc", ',', true) == 6);
-  BOOST_TEST(csv_record_length("a,\"b\"", ',', false) == std::string_view::npos);  // the next byte may be a quote
-  BOOST_TEST(csv_record_length("a,\"b\"", ',', true) == 5);
-  BOOST_TEST(csv_record_length("a\t\"b\nc", '\t', false) == 5);
-  BOOST_TEST(csv_record_length("", ',', true) == 0);
+  BOOST_TEST(csv_record_length("a,b\nc", ",", false) == 4);
+  BOOST_TEST(csv_record_length("a,\"b\n\"\"\n\"\nc", ",", false) == 10);
+  BOOST_TEST(csv_record_length("a,\"b\nc", ",", false) == std::string_view::npos);
+  BOOST_TEST(csv_record_length("a,\"b\nc", ",", true) == 6);
+  BOOST_TEST(csv_record_length("a,\"b\"", ",", false) == std::string_view::npos);  // the next byte may be a quote
+  BOOST_TEST(csv_record_length("a,\"b\"", ",", true) == 5);
+  BOOST_TEST(csv_record_length("a\t\"b\nc", "\t", false) == 5);
+  BOOST_TEST(csv_record_length("", ",", true) == 0);
 }
 
 BOOST_AUTO_TEST_CASE(the_header_tells_the_separator) {
-  BOOST_TEST(csv_separator("id,title,price") == ',');
-  BOOST_TEST(csv_separator("id;title;price, euros") == ';');
-  BOOST_TEST(csv_separator("id\ttitle, and more") == '\t');
-  BOOST_TEST(csv_separator("a|b|c") == '|');
-  BOOST_TEST(csv_separator("\"a;b;c\",d") == ',');
-  BOOST_TEST(csv_separator("title") == ',');
+  BOOST_TEST(csv_separator("id,title,price") == ",");
+  BOOST_TEST(csv_separator("id;title;price, euros") == ";");
+  BOOST_TEST(csv_separator("id\ttitle, and more") == "\t");
+  BOOST_TEST(csv_separator("a|b|c") == "|");
+  BOOST_TEST(csv_separator("\"a;b;c\",d") == ",");
+  BOOST_TEST(csv_separator("title") == ",");
+  BOOST_TEST(csv_separator("user::item::time") == "::");
+  BOOST_TEST(csv_separator("user::item,time") == ",");
+  BOOST_TEST(csv_separator("user:token\titem:token") == "\t");
+  BOOST_TEST(csv_likely_separator("1::2::3") == "::");
+  BOOST_TEST(csv_likely_separator("1::2::3|4", 2) == "|");
+  BOOST_TEST(csv_likely_separator("1^2^3", 3) == "^");
+  BOOST_TEST(csv_likely_separator("1 2 3", 3) == "");
 }
 
 BOOST_AUTO_TEST_CASE(records_come_back_whatever_the_pieces) {

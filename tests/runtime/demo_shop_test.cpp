@@ -30,7 +30,7 @@ std::vector<Row> table(const fs::path& file) {
   std::int64_t line = 0;
   for (std::size_t at = 0; at < text.size();) {
     const std::string_view rest = std::string_view(text).substr(at);
-    const std::size_t length = csv_record_length(rest, ',', true);
+    const std::size_t length = csv_record_length(rest, ",", true);
     if (++line == 1) {
       header = CsvHeader(file.string(), rest.substr(0, length), line);
     } else {

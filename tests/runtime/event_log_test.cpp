@@ -75,6 +75,51 @@ BOOST_AUTO_TEST_CASE(events_come_from_every_kind_of_table) {
   BOOST_TEST((read(sequences) == Strings{"ann soap", "ann lamp", "bob lamp", "bob soap", "bob lamp"}));
 }
 
+// As MovieLens' ratings.dat is written, and with a line of names.
+BOOST_AUTO_TEST_CASE(a_separator_of_several_characters_is_told_or_seen) {
+  InteractionsConfig config = config_of("1::soap::5::978300760\n1::\"x\"::3::978302109\n", "ratings.dat");
+  check_throws<ConfigError>([&] { read(config); }, {"data.format", "data.separator"});
+  config.format = "csv";
+  config.columns = "user item rating time";
+  config.time_key = "time";
+  const Strings expected = {"1 soap@978300760", "1 \"x\"@978302109"};
+  BOOST_TEST((read(config) == expected));  // seen
+  config.separator = "::";
+  BOOST_TEST((read(config) == expected));
+  BOOST_TEST((read(config_of("user::item\n17::3\n")) == Strings{"17 3"}));
+  config = config_of("user~~item\n17~~a~3\n");
+  config.separator = "~~";
+  BOOST_TEST((read(config) == Strings{"17 a~3"}));
+  config = config_of("user,item\n17,3::\n");  // of its header, whatever is in its rows
+  BOOST_TEST((read(config) == Strings{"17 3::"}));
+}
+
+BOOST_AUTO_TEST_CASE(a_wrong_separator_is_refused_with_the_right_one) {
+  const std::string rows = "1::1193::5::978300760\n1::661::3::978302109\n";
+  const auto with = [](const std::string& text, const std::string& separator, const std::string& columns) {
+    InteractionsConfig config = config_of(text, "ratings.dat");
+    config.format = "csv";
+    config.separator = separator;
+    config.columns = columns;
+    return config;
+  };
+  const std::string names = "user item rating time";
+  refuse(with(rows, ",", names), {":1: \",\" is not in the first row", "Set data.separator = \"::\""});
+  refuse(with(rows, ":", names), {":1: 7 fields", "4 fields, so set data.separator = \"::\""});
+  refuse(with("1\t2\t3\t4\n", "::", names), {":1: \"::\" is not in the first row", "Set data.separator = \"\\t\""});
+  refuse(with("1 2 3\n", "::", names), {":1: \"::\" is not in the first row", "to what stands between"});
+  refuse(with("user;item;note\n1;2;a,b\n", ",", ""), {":1: \",\" is not in the first row", "Set data.separator = \";\""});
+  refuse(with("user;item;note, long\n1;2;a,b\n", ",", ""), {":1: no column \"user\"", "data.separator is \",\"; is it \";\"?"});
+  refuse(with("user^item\n1^2\n", "", ""), {":1: no column \"user\"", "data.separator"});
+  InteractionsConfig spaces = with(rows, "", names);
+  spaces.format = "spaces";
+  refuse(spaces, {":1: 1 field between blanks", "set data.format = \"csv\" and data.separator = \"::\""});
+  spaces.separator = "::";
+  check_throws<ConfigError>([&] { read(spaces); }, {"data.separator", "data.format = \"csv\""});
+  const InteractionsConfig quote = with(rows, "\"", names);
+  check_throws<ConfigError>([&] { read(quote); }, {"data.separator", "a quote"});
+}
+
 BOOST_AUTO_TEST_CASE(numbers_are_ids_too) {
   BOOST_TEST(
       (read(config_of("{\"user\":18446744073709551615,\"item\":-7}\n", "x.jsonl")) == Strings{"18446744073709551615 -7"}));
@@ -165,7 +210,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_with_a_table_is_named_with_file_line_column_a
          {":1: no column \"user\"", "Line 1 looks like data, not like names", "its 3 fields",
           "data.columns = \"user item time\""});
   refuse(config_of("user item time\n17 1193 97\n"), {":1: no column \"user\"", "set data.format = \"spaces\""});
-  refuse(config_of("user::item\n17::3\n"), {":1: no column \"user\"", "Comma, tab, semicolon or bar separate fields"});
+  refuse(config_of("user^item\n17^3\n"), {":1: no column \"user\"", "Comma, tab, semicolon, bar or :: separate fields"});
   refuse(config_of("user,item,user\n1,2,3\n"), {":1: two columns are named \"user\""});
   refuse(config_of("user,item\nu,i\n\nu;i\n"), {":4: 1 field, where the header names 2 (separated by \",\")", "in quotes"});
   refuse(config_of("user,item\nu,i\nu,soap, soft\n"), {":3: 3 fields, where the header names 2"});

@@ -57,7 +57,7 @@ void read_table(const std::string& file, const std::vector<std::string>& columns
     std::size_t at = 0;
     while (at < held.size()) {
       const std::string_view rest = std::string_view(held).substr(at);
-      const std::size_t length = tradewind::runtime::csv_record_length(rest, ',', ended);
+      const std::size_t length = tradewind::runtime::csv_record_length(rest, ",", ended);
       if (length == std::string::npos) break;
       ++line;
       if (line == 1) {
