@@ -85,8 +85,8 @@ RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* ke
                                : config.model->targets().prefixes ? "events with a history to learn from"
                                                                   : "users with a history to learn from",
                                held_out->size());
-  out.found = fmt::format("{} users, {} items, {} events", interactions->users->size(), interactions->items->size(),
-                          interactions->item.size());
+  out.found = fmt::format("{} users, {} items, {} events", interactions->users->size(),
+                          interactions->items->size() - interactions->items->buckets(), interactions->item.size());
   out.sample = knows_users ? "events" : fmt::format("users' histories of up to {} items", context);
   out.state = {{"items", interactions->items->size()}};
   out.tensors.push_back(kept_names(kItems, *interactions->items));

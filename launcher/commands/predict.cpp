@@ -67,7 +67,7 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
     std::vector<models::Pair> pairs;
     std::vector<bool> scored;  // the rows that are pairs
     for (const auto& row : some) {
-      const std::int32_t user = data.interactions->users->find(row[0]), item = data.interactions->items->find(row[1]);
+      const std::int32_t user = data.interactions->users->find(row[0]), item = data.interactions->items->row_of(row[1]);
       scored.push_back(user >= 0 && item >= 0 && model.knows(user, data.interactions->items_of(user)));
       if (!scored.back()) continue;
       const auto [place, is_new] = at.emplace(user, static_cast<std::int64_t>(histories.size()));

@@ -132,7 +132,7 @@ std::vector<models::Scored> first_of(const std::vector<models::Scored>& popular,
 }
 
 std::vector<std::uint8_t> allowed(const RecommendOptions& options, const RunConfig& config, const runtime::Vocabulary& items) {
-  if (options.allow.empty()) return {};
+  if (options.allow.empty()) return items.candidates();
   std::vector<std::uint8_t> out(static_cast<std::size_t>(items.size()), 0);
   std::int64_t unknown = 0;
   for (const std::string& id : read_ids(options.allow, config.interactions.item_key, "--allow")) {

@@ -60,7 +60,7 @@ int run_similar(const Arguments& arguments, const models::Registry& registry) {
   auto waiting = std::make_unique<Waiting>("loading the checkpoint");
   const LoadedRun loaded = load_run(run, which.empty() ? best_or_last(run) : which, {}, registry);
   models::Ranker& model = loaded.ranker();
-  const auto best = models::similar_items(*loaded.context, model, item_of(*loaded.items, id), top);
+  const auto best = models::similar_items(*loaded.context, model, item_of(*loaded.items, id), top, loaded.items->candidates());
   waiting.reset();
   if (json) {
     nlohmann::ordered_json out = {{"item", id}, {"similar", nlohmann::ordered_json::array()}};

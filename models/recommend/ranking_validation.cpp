@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <numeric>
 
 #include "kernels/embedding.h"
@@ -26,7 +27,11 @@ struct Asked {
   Tensor target_offsets, targets;
 };
 
-std::vector<TargetRank> ranks_of(Context& context, const Asked& asked, const HeldOut::Queries& of, bool leave_out_seen) {
+/// A target without a row of its own is no candidate, and comes behind all of them.
+constexpr std::int64_t kUnreachable = std::numeric_limits<std::int32_t>::max();
+
+std::vector<TargetRank> ranks_of(Context& context, const Asked& asked, const HeldOut::Queries& of, const Vocabulary& names,
+                                 bool leave_out_seen) {
   auto catalogue = asked.scores.catalogue();
   const Tensor seen_offsets = on_device_of<std::int64_t>(context, of.seen.offsets),
                seen = on_device_of<std::int32_t>(context, of.seen.items);
@@ -34,6 +39,9 @@ std::vector<TargetRank> ranks_of(Context& context, const Asked& asked, const Hel
     catalogue.exclude_offsets = seen_offsets.data<std::int64_t>();
     catalogue.exclude = seen.data<std::int32_t>();
   }
+  const auto candidates = names.candidates();
+  const Tensor allow = candidates.empty() ? Tensor() : on_device_of<std::uint8_t>(context, candidates);
+  if (!candidates.empty()) catalogue.allow = allow.data<std::uint8_t>();
   const auto total = static_cast<std::int64_t>(of.targets.items.size());
   const Tensor greater = context.tensor({total}, DType::kInt32), equal = context.tensor({total}, DType::kInt32);
   kernels::catalogue_rank(greater.data<std::int32_t>(), equal.data<std::int32_t>(), catalogue,
@@ -44,7 +52,8 @@ std::vector<TargetRank> ranks_of(Context& context, const Asked& asked, const Hel
   for (std::int64_t t = 0; t < total; ++t) {
     const TargetRank rank{host_greater.data<std::int32_t>()[t], host_equal.data<std::int32_t>()[t]};
     if (rank.greater >= catalogue.V) throw DataError("ranking: a score is not a number; the model's parameters are damaged");
-    out.push_back(rank);
+    const bool reachable = !names.is_bucket(of.targets.items[static_cast<std::size_t>(t)]);
+    out.push_back(reachable ? rank : TargetRank{kUnreachable, 0});
   }
   return out;
 }
@@ -109,7 +118,7 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   const auto measure = [&](std::int64_t begin, std::int64_t end) {
     const auto of = users_->collate(begin, end);
     const Asked asked(context, *model, of);
-    const auto ranks = ranks_of(context, asked, of, options_.leave_out_seen);
+    const auto ranks = ranks_of(context, asked, of, *users_->interactions().items, options_.leave_out_seen);
     for (std::int64_t i = begin; i < end; ++i) {
       const auto at = static_cast<std::size_t>(i - begin);
       const auto first = static_cast<std::size_t>(of.targets.offsets[at]),

@@ -83,7 +83,8 @@ std::vector<float> score_pairs(Context& context, Ranker& model, const Asked& ask
   return out;
 }
 
-std::vector<Scored> similar_items(Context& context, Ranker& model, std::int32_t item, std::int64_t top) {
+std::vector<Scored> similar_items(Context& context, Ranker& model, std::int32_t item, std::int64_t top,
+                                  std::span<const std::uint8_t> allow) {
   const auto likeness = model.likeness(context, item);
   const std::int64_t offsets[] = {0, 1};
   const std::int32_t itself[] = {item};
@@ -91,6 +92,8 @@ std::vector<Scored> similar_items(Context& context, Ranker& model, std::int32_t 
   auto catalogue = likeness.catalogue();
   catalogue.exclude_offsets = at.data<std::int64_t>();
   catalogue.exclude = excluded.data<std::int32_t>();
+  const Tensor allowed = allow.empty() ? Tensor() : on_device_of<std::uint8_t>(context, allow);
+  if (!allow.empty()) catalogue.allow = allowed.data<std::uint8_t>();
   return best_of(context, catalogue, top)[0];
 }
 

@@ -42,7 +42,8 @@ struct Pair {
 std::vector<float> score_pairs(runtime::Context& context, Ranker& model, const Asked& asked, std::span<const Pair> pairs,
                                const runtime::HistoryForm& form);
 
-/// The `top` items that Ranker::likeness ranks highest, without itself.
-std::vector<Scored> similar_items(runtime::Context& context, Ranker& model, std::int32_t item, std::int64_t top);
+/// The `top` items that Ranker::likeness ranks highest, without itself. `allow`: as in ServeOptions.
+std::vector<Scored> similar_items(runtime::Context& context, Ranker& model, std::int32_t item, std::int64_t top,
+                                  std::span<const std::uint8_t> allow = {});
 
 }  // namespace tradewind::models

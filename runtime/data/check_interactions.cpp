@@ -93,7 +93,7 @@ class Inspector {
     for (std::size_t i = 0; i < data.part.size(); ++i)
       if (data.part[i] == Part::kTrain) trained[index(data.item[i])] = true;
     for (std::size_t i = 0; i < data.part.size(); ++i)
-      if (!trained[index(data.item[i])])
+      if (!trained[index(data.item[i])] && !data.items->is_bucket(data.item[i]))
         warn(events, i, "item_never_trained", [&] {
           return Words{fmt::format("item {} is in {}, and never in training", shown(data.items->name(data.item[i])),
                                    data.part[i] == Part::kTest ? "the test" : "validation"),

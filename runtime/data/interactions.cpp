@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "kernels/base/error.h"
@@ -65,6 +66,59 @@ std::shared_ptr<const Vocabulary> numbered(const Vocabulary& names, const std::v
   return out;
 }
 
+/// The items with as many training events as a row of their own takes, and how many buckets the config asks for.
+std::shared_ptr<const Vocabulary> with_buckets(const Interactions& data, const InteractionsConfig& config) {
+  const Vocabulary& all = *data.items;
+  std::vector<std::int64_t> trained(index(all.size())), count(all.counts().begin(), all.counts().end());
+  for (std::size_t i = 0; i < data.item.size(); ++i) trained[index(data.item[i])] += data.part[i] == Part::kTrain ? 1 : 0;
+  const std::int64_t least = std::max<std::int64_t>(config.min_item_events, 1);
+  for (std::size_t i = 0; i < count.size(); ++i)
+    if (trained[i] < least) count[i] = 0;
+  auto out = std::make_shared<Vocabulary>(Vocabulary::by_count(all, count, static_cast<std::int32_t>(config.unknown_buckets)));
+  if (out->size() == out->buckets())
+    throw ProblemError({.kind = "rare_items",
+                        .file = config.path,
+                        .what = fmt::format("no item has the {} training events that a row of its own takes", least),
+                        .repair = "Lower data.min_item_events"});
+  for (std::int32_t i = 0; i < all.size(); ++i)
+    if (count[index(i)] == 0) out->count_unknown(all.name(i), all.count(i));
+  return out;
+}
+
+/// Gives the events the rows of data.unknown_buckets, or of the run's vocabulary. Before, every item has a number.
+void put_in_buckets(Interactions& data, const InteractionsConfig& config, const Vocabulary* existing) {
+  const std::shared_ptr<const Vocabulary> all = data.items;
+  data.items = existing == nullptr ? with_buckets(data, config) : std::make_shared<const Vocabulary>(*existing);
+  std::vector<std::int32_t> row(index(all->size()));
+  std::int64_t unknown = 0;
+  for (std::int32_t i = 0; i < all->size(); ++i) {
+    row[index(i)] = data.items->row_of(all->name(i));
+    unknown += data.items->is_bucket(row[index(i)]) ? 1 : 0;
+  }
+  std::array<std::int64_t, 3> events{};
+  for (std::size_t i = 0; i < data.item.size(); ++i) {
+    data.item[i] = row[index(data.item[i])];
+    if (data.items->is_bucket(data.item[i])) ++events[static_cast<std::size_t>(data.part[i])];
+  }
+  data.summary += fmt::format(
+      "\n{} items have a row of their own; {} others share {} rows (data.unknown_buckets), with {} events of training, {} of "
+      "validation, {} of test",
+      with_commas(data.items->size() - data.items->buckets()), with_commas(unknown), with_commas(data.items->buckets()),
+      with_commas(events[0]), with_commas(events[1]), with_commas(events[2]));
+  if (existing == nullptr && events[0] == 0)
+    data.summary +=
+        "\nno training event is in the shared rows, so nothing is learnt there: raise data.min_item_events to 2 or more";
+}
+
+/// A run's vocabulary stays as it is, its buckets too.
+void check_buckets(const InteractionsConfig& config, const Vocabulary& existing) {
+  if (config.unknown_buckets == existing.buckets()) return;
+  throw ConfigError(fmt::format(
+      "data.unknown_buckets = {}, but the model has {} rows for items it does not know. Set it to {}, or train anew "
+      "with --fresh",
+      config.unknown_buckets, existing.buckets(), existing.buckets()));
+}
+
 /// Events under the numbers of data.users and data.items, the users in order of theirs.
 void renumber(OrderedEvents& events, const EventLog& log, Interactions& data) {
   std::vector<std::int32_t> item_of(index(log.items.size()));
@@ -110,12 +164,14 @@ void InteractionsConfig::describe(Fields& f) {
   f.field("validation_path", validation_path, "With split = \"given\": the table of events to validate on.");
   f.field("test_path", test_path, "With split = \"given\": the table of events to test on.");
   f.field("format", format,
-          "csv: the first line names the columns and tells the separator (tab, semicolon, bar, comma or ::). jsonl: an object a line. spaces: fields "
+          "csv: the first line names the columns and tells the separator (tab, semicolon, bar, comma or ::). jsonl: an object "
+          "a line. spaces: fields "
           "between blanks. sequences: a user and its items a line. hdf5: a dataset a column. auto: by the name, csv for .csv, "
           ".tsv and .inter, jsonl for .jsonl and .ndjson, hdf5 for .h5 and .hdf5.",
           {"auto", "csv", "jsonl", "spaces", "sequences", "hdf5"});
   f.field("columns", columns, "Names of the columns of a file whose first line does not give them, e.g. \"user item time\".");
-  f.field("separator", separator, "Of csv: what stands between fields, one character or more, e.g. \"::\"; \"\": the first line tells.");
+  f.field("separator", separator,
+          "Of csv: what stands between fields, one character or more, e.g. \"::\"; \"\": the first line tells.");
   f.field("comment", comment, "Lines that begin so are passed over; \"\": none.");
   f.field("user_key", user_key, "The column (of jsonl: the key) of the user's id.");
   f.field("item_key", item_key, "The column of the item's id.");
@@ -132,7 +188,13 @@ void InteractionsConfig::describe(Fields& f) {
       "of all, the first.",
       {"keep", "same_time", "in_a_row", "first"});
   f.field("min_user_events", min_user_events, "Users with fewer are left out, repeatedly with min_item_events.", {.min = 0});
-  f.field("min_item_events", min_item_events, "Items with fewer are left out.", {.min = 0});
+  f.field("min_item_events", min_item_events,
+          "Items with fewer are left out; with unknown_buckets those with fewer in training share its rows.", {.min = 0});
+  f.field(
+      "unknown_buckets", unknown_buckets,
+      "Rows that items without one of their own share by their hash: rare ones, and those first met after training. They are "
+      "never recommended, and in evaluation never hit. 0: such items are left out.",
+      {.min = 0, .max = 1 << 30});
   f.field("split", split,
           "leave_one_out: of users with 3 events or more the last is test, the one before validation. ratio: of each user at "
           "random. time: the latest of all. user: all of some users. given: the files that validation_path and test_path name. "
@@ -175,21 +237,24 @@ Interactions build_interactions(const EventLog& log, OrderedEvents& events, cons
     if (n > 0) data.summary += fmt::format("\n{}: {}", what, with_commas(n));
   };
   const std::int32_t items = log.items.size();
+  const bool buckets = config.unknown_buckets > 0;
+  if (existing_items != nullptr) check_buckets(config, *existing_items);
   say(drop_repeats(events, config.repeats, items), "left out as repeats (data.repeats)");
-  if (existing_items != nullptr) {
+  if (existing_items != nullptr && !buckets) {
     std::vector<bool> known(index(items));
     for (std::int32_t i = 0; i < items; ++i) known[index(i)] = existing_items->find(log.items.name(i)) >= 0;
     say(events.keep([&](std::int64_t, std::int64_t event) { return known[index(events.item[index(event)])]; }),
         "left out, as the model does not know their items");
   }
-  say(keep_core(events, config.min_user_events, config.min_item_events, items), "left out as users or items have too few");
+  say(keep_core(events, config.min_user_events, buckets ? 0 : config.min_item_events, items),
+      buckets ? "left out as users have too few" : "left out as users or items have too few");
   if (events.events() == 0) refuse_nothing(config, log, read);
 
   std::vector<std::int64_t> of_item(index(items)), of_user(index(log.users.size()));
   for (const std::int32_t item : events.item) ++of_item[index(item)];
   for (std::size_t u = 0; u < of_user.size(); ++u) of_user[u] = events.offsets[u + 1] - events.offsets[u];
   data.users = numbered(log.users, of_user, existing_users);
-  data.items = numbered(log.items, of_item, existing_items);
+  data.items = numbered(log.items, of_item, buckets ? nullptr : existing_items);
   if (existing_users != nullptr) say(data.users->size() - existing_users->size(), "users that the model does not know");
   if (data.items->size() < 2)
     throw ProblemError({.kind = "one_item",
@@ -210,6 +275,7 @@ Interactions build_interactions(const EventLog& log, OrderedEvents& events, cons
                         .file = config.path,
                         .what = fmt::format("data.split = \"{}\" leaves nothing to train on", config.split),
                         .repair = "Lower data.validation_fraction and data.test_fraction, or give more events"});
+  if (buckets) put_in_buckets(data, config, existing_items);
   data.checksum = checksum_of(data);
   return data;
 }

@@ -7,7 +7,10 @@
 //   4. users with fewer than data.min_user_events events and items with fewer than data.min_item_events go, again and again
 //      until all have enough (the k-core);
 //   5. users and items get numbers, the most frequent first (vocabulary.h);
-//   6. each event gets the part it belongs to: training, validation or test.
+//   6. each event gets the part it belongs to: training, validation or test;
+//   7. with data.unknown_buckets, items with fewer than data.min_item_events events in training, or none, do not go in step 4,
+//      but share that many rows by their hash (the buckets of vocabulary.h), as do items that are first met later, when a
+//      trained model is evaluated or asked.
 // None of it depends on threads or ranks, and the split not on the order of the users.
 #pragma once
 
@@ -43,6 +46,7 @@ struct InteractionsConfig {
   std::string repeats = "keep";
   std::int64_t min_user_events = 0;
   std::int64_t min_item_events = 0;
+  std::int64_t unknown_buckets = 0;
   std::string split = "leave_one_out";
   double validation_fraction = 0.1;
   double test_fraction = 0.1;
@@ -56,7 +60,7 @@ struct InteractionsConfig {
 enum class Part : std::uint8_t { kTrain, kValidation, kTest };
 
 struct Interactions {
-  std::shared_ptr<const Vocabulary> users, items;  // counts: events, of all parts
+  std::shared_ptr<const Vocabulary> users, items;  // counts: events, of all parts; users have no buckets
   std::vector<std::int64_t> offsets;               // [users + 1]: user u has the events [offsets[u], offsets[u + 1])
   std::vector<std::int32_t> item;                  // [events], a user's in order of time
   std::vector<std::int64_t> time;                  // [events] microseconds since 1970 in UTC; empty without data.time_key
@@ -74,8 +78,9 @@ struct Interactions {
 /// Reads what `config` names. `seed` keys the splits that are random, with the names of users and items, so that they stay when
 /// the file grows or is put in another order.
 ///
-/// With the vocabularies of a run, their numbers stay: events of items that the run does not know are left out, and users that
-/// it does not know come behind its own; the summary says how many. Throws ConfigError where keys do not go together, and
+/// With the vocabularies of a run, their numbers stay: events of items that the run does not know are left out or belong to its
+/// buckets, and users that it does not know come behind its own; the summary says how many. Throws ConfigError where keys do
+/// not go together, or with the run's vocabulary, and
 /// DataError with file, line and column: what TableStream does, an empty or too long id, a time or a rating that cannot be
 /// read; and where nothing is left to learn from.
 Interactions load_interactions(const InteractionsConfig& config, std::uint64_t seed, const Vocabulary* existing_users = nullptr,

@@ -203,7 +203,8 @@ HeldOut::Queries HeldOut::collate(std::int64_t begin, std::int64_t end) const {
     auto& targets = out.targets.items;
     const auto first = static_cast<std::ptrdiff_t>(targets.size());
     for (const std::int32_t item : items)
-      if (std::find(targets.begin() + first, targets.end(), item) == targets.end()) targets.push_back(item);
+      if (interactions_->items->is_bucket(item) || std::find(targets.begin() + first, targets.end(), item) == targets.end())
+        targets.push_back(item);
     out.targets.offsets.push_back(static_cast<std::int64_t>(targets.size()));
   }
   out.batch = pack_histories(histories, form_, std::span(users_).subspan(static_cast<std::size_t>(begin), histories.size()),

@@ -91,7 +91,7 @@ class HeldOut {
   struct Queries {
     Batch batch;    // each history in its form, and "users"; one without a history has a sequence of length 0
     Lists seen;     // all of each history, ascending, each item once
-    Lists targets;  // the events in `part`, in time order, each item once
+    Lists targets;  // the events in `part`, in time order, each item once; of a bucket, which is several, each event
   };
   /// Users [begin, end) of size().
   Queries collate(std::int64_t begin, std::int64_t end) const;

@@ -112,6 +112,37 @@ struct Shop {
 
 }  // namespace
 
+// C-1 ends with an item that nobody else has, and three customers begin with an item of their own.
+BOOST_FIXTURE_TEST_CASE(items_without_a_row_of_their_own_are_read_and_never_recommended, Shop) {
+  std::string text = text_of(folder.path() / "events.csv") + "C-1,NEW,1800000000\n";
+  for (const int c : {2, 3, 4}) text += "C-" + std::to_string(c) + ",RARE-" + std::to_string(c) + ",1600000000\n";
+  folder.write("events.csv", text);
+  const Outcome trained = good({"train", "shop.toml", "--set", "data.unknown_buckets=2", "--set", "data.min_item_events=2"});
+  for (const char* part :
+       {"40 items have a row of their own; 4 others share 2 rows", "3 events of training, 0 of validation, 1 of"})
+    BOOST_CHECK_MESSAGE(holds(trained.output, part), part << " is not in " << trained);
+  BOOST_TEST(evaluated("run").at("targets").get<int>() == 60);
+
+  const auto rows = lines(good({"recommend", "run", "--user", "C-2", "--top", "100", "--keep-seen"}).output);
+  BOOST_TEST(rows.size() == 41U);
+  const auto popular = lines(good({"recommend", "run", "--user", "C-777", "--top", "100"}).output);
+  BOOST_TEST(popular.size() == 41U);
+  for (const auto& row : rows) BOOST_CHECK_MESSAGE(!holds(row, "unknown"), row);
+  for (const auto& row : popular) BOOST_CHECK_MESSAGE(!holds(row, "unknown"), row);
+  const auto like = nlohmann::json::parse(good({"similar", "run", "--item", "SKU-8", "--top", "100", "--json"}).output);
+  BOOST_TEST(like.at("similar").size() == 39U);
+
+  // Histories of items first met now, and scores of such.
+  folder.write("later.csv", "customer,sku,when\nC-900,BRAND-NEW,1\nC-900,SKU-9,2\nC-901,SKU-9,2\nC-901,SKU-8,1\n");
+  const Outcome later = good({"recommend", "run", "--user", "C-900", "--top", "3", "--set", "data.path=later.csv"});
+  BOOST_TEST(lines(later.output).size() == 4U);
+  BOOST_CHECK_MESSAGE(!holds(later.errors, "no history"), later);
+  folder.write("pairs.csv", "customer,sku\nC-1,SKU-8\nC-1,BRAND-NEW\n");
+  const Outcome scored = good({"predict", "run", "--pairs", "pairs.csv"});
+  BOOST_CHECK_MESSAGE(!lines(scored.output)[2].ends_with(","), scored);
+  refused({"recommend", "run", "--user", "C-1", "--set", "data.unknown_buckets=0"}, 2, "data.unknown_buckets");
+}
+
 BOOST_FIXTURE_TEST_CASE(a_log_becomes_recommendations_in_the_shops_own_ids, Shop) {
   const Outcome trained = good({"train", "shop.toml", "--set", "train.steps=200"});
   for (const char* part :

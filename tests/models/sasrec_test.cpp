@@ -148,6 +148,29 @@ BOOST_AUTO_TEST_CASE(popularity_ranks_by_training_events_alone) {
   BOOST_CHECK_CLOSE(e.loss, -(std::log(3.0 / 13) + std::log(1.0 / 13)) / 2, 1e-4);
 }
 
+// Row 0 is a bucket, the most popular of all in training: it takes nobody's place, and is no hit where it is the target.
+BOOST_AUTO_TEST_CASE(a_target_without_a_row_of_its_own_is_never_hit) {
+  Context context(Device{}, 1, 1);
+  Interactions shop = *shop_of({{0, 0, 2, 4, 1}, {0, 0, 0, 1, 1, 3, 0}}, 5);
+  Vocabulary names(1);
+  for (const char* name : {"a", "b", "c", "d"}) names.add(name);
+  shop.items = std::make_shared<const Vocabulary>(names);
+  models::Popularity popularity(context, shop);
+  models::RankingOptions options;
+  options.cutoffs = {1, 5};
+  options.best_by = "hr@1";
+  options.leave_out_seen = false;
+  std::map<std::int32_t, std::vector<double>> each;
+  options.each_user = [&](std::int32_t user, const std::vector<double>& values) { each[user] = values; };
+  const auto held_out = std::make_shared<HeldOut>(std::make_shared<const Interactions>(shop), Part::kTest, 12);
+  const auto e = models::RankingValidation(held_out, options).run(context, popularity, {.batch = 2});
+  BOOST_CHECK_CLOSE(metric(e, "hr@1"), 0.5, 1e-9);
+  BOOST_CHECK_CLOSE(metric(e, "hr@5"), 0.5, 1e-9);
+  BOOST_CHECK_CLOSE(metric(e, "mrr"), 0.5, 1e-6);
+  BOOST_TEST(each.at(0)[1] == 1.0);
+  for (const double value : each.at(1)) BOOST_CHECK_SMALL(value, 1e-8);
+}
+
 BOOST_AUTO_TEST_CASE(every_loss_learns_the_walk) {
   constexpr std::int32_t kItems = 30;
   const auto shop = shop_of(walks(200, kItems, 1), kItems);

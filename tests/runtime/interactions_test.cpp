@@ -309,6 +309,86 @@ BOOST_AUTO_TEST_CASE(a_runs_core_comes_out_the_same_with_its_own_numbers) {
   BOOST_TEST(load_interactions(config, 1, first.users.get(), first.items.get()).checksum == first.checksum);
 }
 
+namespace {
+
+/// Of ann's events the last is of an item that nobody else has, of bob's the last two; r is in training once.
+InteractionsConfig rare_config() {
+  InteractionsConfig config =
+      config_of("user,item\nann,a\nann,b\nann,a\nann,b\nann,x\nbob,a\nbob,r\nbob,b\nbob,y\nbob,z\n", "rare.csv");
+  config.unknown_buckets = 2;
+  config.min_item_events = 2;
+  return config;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(rare_items_and_those_that_training_never_sees_share_rows) {
+  const InteractionsConfig config = rare_config();
+  const Interactions data = load_interactions(config, 1);
+  BOOST_TEST(data.items->size() == 4);
+  BOOST_TEST(data.items->buckets() == 2);
+  const auto row = [&](const char* name) { return std::string(data.items->name(data.items->row_of(name))); };
+  BOOST_TEST(row("a") == "a");
+  BOOST_TEST((shown(data) == Strings{fmt::format("ann: a b a b/v {}/t", row("x")),
+                                     fmt::format("bob: a {} b {}/v {}/t", row("r"), row("y"), row("z"))}));
+  BOOST_TEST(data.items->count(0) + data.items->count(1) == 4);
+  BOOST_TEST(data.items->count(data.items->find("b")) == 3);
+  BOOST_TEST(says(data,
+                  "2 items have a row of their own; 4 others share 2 rows (data.unknown_buckets), with 1 events of training, "
+                  "1 of validation, 2 of test"));
+  BOOST_TEST(says(data, "of those of test, 2 are of items that training never sees"));
+  BOOST_TEST(!says(data, "nothing is learnt there"));
+  BOOST_TEST(load_interactions(config, 1).checksum == data.checksum);
+  InteractionsConfig other = config;
+  other.unknown_buckets = 3;
+  BOOST_TEST(load_interactions(other, 1).checksum != data.checksum);
+}
+
+BOOST_AUTO_TEST_CASE(a_runs_buckets_take_what_is_new) {
+  InteractionsConfig config = rare_config();
+  const Interactions first = load_interactions(config, 1);
+  BOOST_TEST(load_interactions(config, 1, first.users.get(), first.items.get()).checksum == first.checksum);
+  config.path = table_folder().write("later.csv", "user,item\neve,b\neve,oven\neve,r\neve,r\neve,a\n").string();
+  config.split = "none";
+  const Interactions data = load_interactions(config, 1, first.users.get(), first.items.get());
+  const auto row = [&](const char* name) { return std::string(first.items->name(first.items->row_of(name))); };
+  BOOST_TEST((shown(data) == Strings{"ann:", "bob:", fmt::format("eve: b {} {} {} a", row("oven"), row("r"), row("r"))}));
+  BOOST_TEST(data.items->checksum() == first.items->checksum());
+  config.unknown_buckets = 0;
+  check_throws<ConfigError>([&] { load_interactions(config, 1, first.users.get(), first.items.get()); },
+                            {"data.unknown_buckets = 0", "has 2 rows", "Set it to 2"});
+}
+
+BOOST_AUTO_TEST_CASE(buckets_change_neither_the_users_nor_the_split) {
+  InteractionsConfig config = config_of(text_of(random_rows(22, 2000, 80, 120, 1000)));
+  config.time_key = "time";
+  config.split = "ratio";
+  config.min_user_events = 5;
+  const Interactions without = load_interactions(config, 4);
+  config.unknown_buckets = 7;
+  config.min_item_events = 10;
+  const Interactions data = load_interactions(config, 4);
+  BOOST_TEST((data.part == without.part));
+  BOOST_TEST(data.users->checksum() == without.users->checksum());
+  std::vector<std::int64_t> trained(static_cast<std::size_t>(without.items->size()));
+  for (std::size_t i = 0; i < without.item.size(); ++i)
+    if (without.part[i] == Part::kTrain) ++trained[static_cast<std::size_t>(without.item[i])];
+  for (std::size_t i = 0; i < data.item.size(); ++i) {
+    const std::string_view name = without.items->name(without.item[i]);
+    BOOST_REQUIRE(data.item[i] == data.items->row_of(name));
+    BOOST_REQUIRE(data.items->is_bucket(data.item[i]) == (trained[static_cast<std::size_t>(without.item[i])] < 10));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(buckets_that_learn_nothing_are_told_and_only_buckets_refused) {
+  InteractionsConfig config = rare_config();
+  config.min_item_events = 0;
+  BOOST_TEST(says(load_interactions(config, 1), "nothing is learnt there: raise data.min_item_events to 2 or more"));
+  config.min_item_events = 100;
+  check_throws<DataError>([&] { load_interactions(config, 1); },
+                          {"no item has the 100 training events", "data.min_item_events"});
+}
+
 BOOST_AUTO_TEST_CASE(what_is_left_out_is_counted_and_said) {
   InteractionsConfig config =
       config_of("user,item,kind,stars\nann,a,view,5\nann,b,cart,5\nann,c,cart,5\nann,d,view,1\nann,e,back,5\nann,f,view,4\n");

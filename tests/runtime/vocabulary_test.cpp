@@ -97,3 +97,42 @@ BOOST_AUTO_TEST_CASE(bytes_that_are_cut_or_altered_are_refused_with_their_source
   }
   check_throws<DataError>([&] { Vocabulary::parse(bytes + "x", "run/items.bin"); }, {"altered"});
 }
+
+BOOST_AUTO_TEST_CASE(names_without_a_row_of_their_own_share_buckets) {
+  Vocabulary all;
+  for (const auto& [name, count] : {std::pair{"soap", 5}, {"lamp", 3}, {"rug", 1}, {"mug", 2}}) all.add(name, count);
+  const std::vector<std::int64_t> own = {5, 3, 0, 0};
+  Vocabulary v = Vocabulary::by_count(all, own, 3);
+  BOOST_TEST(v.size() == 5);
+  BOOST_TEST(v.buckets() == 3);
+  BOOST_TEST((names_of(v) == Strings{"<unknown 0>", "<unknown 1>", "<unknown 2>", "soap", "lamp"}));
+  BOOST_TEST(v.find("soap") == 3);
+  BOOST_TEST(v.row_of("lamp") == 4);
+  BOOST_TEST(v.find("rug") == -1);
+  BOOST_TEST(v.find("<unknown 1>") == -1);  // a name like any other
+  BOOST_TEST(v.is_bucket(v.row_of("<unknown 1>")));
+  BOOST_TEST(v.is_bucket(2));
+  BOOST_TEST(!v.is_bucket(3));
+  BOOST_TEST((v.candidates() == std::vector<std::uint8_t>{0, 0, 0, 1, 1}));
+  v.count_unknown("rug", 1);
+  v.count_unknown("mug", 2);
+  BOOST_TEST(v.count(0) + v.count(1) + v.count(2) == 3);
+  std::vector<int> met(3, 0);
+  for (int i = 0; i < 3000; ++i) ++met[static_cast<std::size_t>(v.row_of("new-" + std::to_string(i)))];
+  for (const int count : met) BOOST_TEST(std::abs(count - 1000) < 130);  // five deviations
+  const std::string bytes = v.serialised();
+  BOOST_TEST(bytes.starts_with("TWVOCAB2"));
+  const Vocabulary again = Vocabulary::parse(bytes, "a test");
+  BOOST_TEST(again.serialised() == bytes);
+  BOOST_TEST(again.checksum() == v.checksum());
+  BOOST_TEST((names_of(again) == names_of(v)));
+  BOOST_TEST(again.row_of("rug") == v.row_of("rug"));
+  BOOST_TEST(again.find("<unknown 1>") == -1);
+  BOOST_TEST(again.count(again.row_of("mug")) == v.count(v.row_of("mug")));
+  for (std::size_t n = 0; n < bytes.size(); ++n)
+    check_throws<DataError>([&] { Vocabulary::parse(std::string_view(bytes).substr(0, n), "a test"); }, {"a test"});
+  // As before there were buckets.
+  BOOST_TEST(Vocabulary::by_count(all, own).serialised().starts_with("TWVOCAB1"));
+  BOOST_TEST(Vocabulary::by_count(all, own).candidates().empty());
+  BOOST_TEST(Vocabulary::by_count(all, own).row_of("rug") == -1);
+}
