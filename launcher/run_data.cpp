@@ -34,14 +34,13 @@ RunData load_text(const RunConfig& config, const runtime::Checkpoint* kept) {
 
 std::shared_ptr<const runtime::Dataset> training_samples(const RunConfig& config,
                                                          const std::shared_ptr<const runtime::Interactions>& interactions) {
-  const auto negatives = config.model->negatives();
   if (config.model->samples() == models::Samples::kPairs)
-    return std::make_shared<runtime::PairDataset>(
-        interactions, runtime::PairOptions{.negatives = negatives.count, .seed = static_cast<std::uint64_t>(config.run.seed)});
+    return std::make_shared<runtime::PairDataset>(interactions,
+                                                  runtime::PairOptions{.negatives = config.model->negatives().count,
+                                                                       .seed = static_cast<std::uint64_t>(config.run.seed)});
   return std::make_shared<runtime::SequenceDataset>(
       interactions, runtime::SequenceOptions{.context = config.model->context(),
-                                             .negatives = negatives.count,
-                                             .shared_negatives = negatives.shared,
+                                             .negatives = config.model->negatives(),
                                              .seed = static_cast<std::uint64_t>(config.run.seed),
                                              .targets = config.model->targets()});
 }

@@ -32,11 +32,7 @@ enum class Samples : std::uint8_t {
   kNone,       // nothing is stepped: the model is fitted in one pass (runtime/train/fitting.h)
 };
 
-/// What a model's loss wants beside the targets.
-struct NegativeSampling {
-  std::int64_t count = 0;  // for each position, or of the set
-  bool shared = false;     // one set for all rows of a micro-batch
-};
+using runtime::NegativeSampling;
 
 /// The [model] section of one kind of model. `name` itself is read by the launcher.
 class ModelConfig {

@@ -1,11 +1,8 @@
 #include "runtime/data/sequence_dataset.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "kernels/base/error.h"
-#include "kernels/base/philox.h"
-#include "runtime/core/context.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -69,15 +66,6 @@ std::int64_t count_of(const Interactions& x, std::int32_t user, Part part) {
   return std::ranges::count(parts, part);
 }
 
-/// The items of a user's training events, ascending, each once.
-std::vector<std::int32_t> training_items(const Interactions& x, std::int32_t user) {
-  std::vector<std::int32_t> out;
-  items_of(out, x, user, [](Part part) { return part == Part::kTrain; });
-  std::ranges::sort(out);
-  out.erase(std::unique(out.begin(), out.end()), out.end());
-  return out;
-}
-
 /// Which rows have targets, and these.
 void add_trained(Batch& batch, Allocator& allocator) {
   const Tensor rows(allocator, {batch.valid}, DType::kInt32), wanted(allocator, {batch.valid}, DType::kInt32);
@@ -92,92 +80,99 @@ void add_trained(Batch& batch, Allocator& allocator) {
   batch.fields["trained_targets"] = wanted;
 }
 
-/// Number `column` below n of a position of a sample, try `attempt`.
-std::int32_t drawn(kernels::PhiloxKey key, std::uint64_t sample, std::int64_t position, std::int64_t column,
-                   std::uint32_t attempt, std::int64_t n) {
-  const auto block =
-      kernels::philox(key, {{static_cast<std::uint32_t>(column), static_cast<std::uint32_t>(position) ^ attempt << 24,
-                             static_cast<std::uint32_t>(sample), static_cast<std::uint32_t>(sample >> 32)}});
-  const std::uint64_t bits = std::uint64_t{block.w[0]} << 32 | block.w[1];
-  return static_cast<std::int32_t>(static_cast<unsigned __int128>(bits) * static_cast<std::uint64_t>(n) >> 64);
-}
-
 }  // namespace
 
 SequenceDataset::SequenceDataset(std::shared_ptr<const Interactions> interactions, const SequenceOptions& options,
                                  Allocator& allocator)
-    : interactions_(std::move(interactions)), options_(options), allocator_(allocator) {
-  require(options.context >= 1 && options.negatives >= 0, "SequenceDataset", "context must be at least 1");
-  for (std::int32_t user = 0; user < interactions_->users->size(); ++user) {
-    const auto events = static_cast<std::int32_t>(count_of(*interactions_, user, Part::kTrain));
-    for (std::int32_t end = options.targets.prefixes ? 2 : std::max(2, events); end <= events; ++end)
-      samples_.push_back({user, end});
-  }
-  if (samples_.empty())
-    throw DataError(
-        "training: no user has two events in the training part, so there is nothing to learn a sequence from; give more "
-        "events, "
-        "or hold out fewer (data.split)");
-  if (options.negatives == 0 || options.shared_negatives) return;
-  for (std::int32_t before = -1; const auto& [user, events] : samples_) {
-    if (std::exchange(before, user) == user) continue;
-    if (static_cast<std::int32_t>(training_items(*interactions_, user).size()) == interactions_->items->size())
-      throw DataError("training: user \"" + std::string(interactions_->users->name(user)) +
-                      "\" has had every item, so there is no negative for it; leave it out, or use model.loss = \"softmax\"");
-  }
+    : interactions_(std::move(interactions)),
+      options_(options),
+      allocator_(allocator),
+      samples_(all_samples()),
+      negatives_(interactions_, users(), options.negatives, options.seed, target_counts(), options.targets.masked > 0 ? 1 : 0) {
+  require(options.context >= 1 && options.negatives.count >= 0, "SequenceDataset", "context must be at least 1");
 }
 
-/// Draws until it meets an item that the user has not had; the last resort is the next such item in order.
-Tensor SequenceDataset::draw(std::span<const SampleRef> samples, const Batch& batch) const {
-  const std::int64_t n = options_.negatives, items = interactions_->items->size();
-  const auto key = kernels::philox_key(options_.seed, purpose_of("negatives"));
-  if (options_.shared_negatives) {
-    Tensor out(allocator_, {n}, DType::kInt32);
-    for (std::int64_t j = 0; j < n; ++j) out.data<std::int32_t>()[j] = drawn(key, samples[0].running, 0, j, 0, items);
-    return out;
+std::vector<SequenceDataset::Sample> SequenceDataset::all_samples() const {
+  std::vector<Sample> out;
+  for (std::int32_t user = 0; user < interactions_->users->size(); ++user) {
+    const auto events = static_cast<std::int32_t>(count_of(*interactions_, user, Part::kTrain));
+    for (std::int32_t end = options_.targets.prefixes ? 2 : std::max(2, events); end <= events; ++end)
+      out.push_back({user, end});
   }
-  const auto* offsets = batch["offsets"].data<std::int64_t>();
-  const auto* targets = batch["targets"].data<std::int32_t>();
-  Tensor out(allocator_, {batch.valid, n}, DType::kInt32);
-  auto* to = out.data<std::int32_t>();
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    const auto had = training_items(*interactions_, sample(samples[i]).user);
-    const auto is_had = [&](std::int32_t item) { return std::ranges::binary_search(had, item); };
-    for (std::int64_t t = 0; t < offsets[i + 1] - offsets[i]; ++t) {
-      if (targets[offsets[i] + t] < 0) continue;
-      for (std::int64_t j = 0; j < n; ++j) {
-        std::uint32_t attempt = 0;
-        std::int32_t item = drawn(key, samples[i].running, t, j, attempt, items);
-        while (is_had(item) && ++attempt < 100) item = drawn(key, samples[i].running, t, j, attempt, items);
-        while (is_had(item)) item = static_cast<std::int32_t>((item + 1) % items);
-        *to++ = item;
-      }
-    }
-  }
+  if (out.empty())
+    throw DataError(
+        "training: no user has two events in the training part, so there is nothing to learn a sequence from; give more "
+        "events, or hold out fewer (data.split)");
   return out;
 }
 
-Batch SequenceDataset::collate(std::span<const SampleRef> samples) const {
-  const auto most = static_cast<std::size_t>(options_.targets.window(options_.context));
-  std::vector<SampleRows> each;
+/// Of the samples, each once.
+std::vector<std::int32_t> SequenceDataset::users() const {
+  std::vector<std::int32_t> out;
+  for (const Sample& one : samples_)
+    if (out.empty() || out.back() != one.user) out.push_back(one.user);
+  return out;
+}
+
+SampleRows SequenceDataset::rows(const Sample& sample, std::uint64_t running) const {
   std::vector<std::int32_t> items;
-  std::int64_t rows = 0;
-  for (const SampleRef& ref : samples) {
-    const auto [user, events] = sample(ref);
-    items_of(items, *interactions_, user, [](Part part) { return part == Part::kTrain; });
-    const auto history = std::span(items).first(static_cast<std::size_t>(events));
-    each.push_back(rows_of(history.last(std::min(most, history.size())), options_.targets, interactions_->items->size(),
-                           options_.seed, ref.running));
-    rows += static_cast<std::int64_t>(each.back().ids.size());
+  items_of(items, *interactions_, sample.user, [](Part part) { return part == Part::kTrain; });
+  const auto history = std::span(items).first(static_cast<std::size_t>(sample.events));
+  const auto most = static_cast<std::size_t>(options_.targets.window(options_.context));
+  return rows_of(history.last(std::min(most, history.size())), options_.targets, interactions_->items->size(), options_.seed,
+                 running);
+}
+
+/// How often each item is a target in an epoch (of masks: the first), where in_batch is to be corrected by it.
+std::vector<std::int64_t> SequenceDataset::target_counts() const {
+  if (!options_.negatives.in_batch() || !options_.negatives.log_q) return {};
+  std::vector<std::int64_t> out(static_cast<std::size_t>(interactions_->items->size()));
+  for (std::size_t i = 0; i < samples_.size(); ++i)
+    for (const std::int32_t target : rows(samples_[i], i).targets)
+      if (target >= 0) ++out[static_cast<std::size_t>(target)];
+  return out;
+}
+
+void SequenceDataset::add_negatives(Batch& batch, std::span<const SampleRef> samples) const {
+  const NegativeSampling& wanted = options_.negatives;
+  if (negatives_.log_q().defined()) batch.fields["log_q"] = negatives_.log_q();
+  if (wanted.in_batch()) {
+    batch.fields["negatives"] = batch[options_.targets.sparse() ? "trained_targets" : "targets"];
+    return;
   }
-  Packer packer(allocator_, rows, static_cast<std::int64_t>(samples.size()));
+  if (wanted.shared) {
+    const Tensor set(allocator_, {wanted.count}, DType::kInt32);
+    negatives_.draw_set(set.span<std::int32_t>(), samples[0].running);
+    batch.fields["negatives"] = set;
+    return;
+  }
+  const auto* const offsets = batch["offsets"].data<std::int64_t>();
+  const auto* const targets = batch["targets"].data<std::int32_t>();
+  const Tensor drawn(allocator_, {batch.valid, wanted.count}, DType::kInt32);
+  const auto n = static_cast<std::size_t>(wanted.count);
+  auto left = drawn.span<std::int32_t>();
+  for (std::size_t i = 0; i < samples.size(); ++i)
+    for (std::int64_t row = offsets[i]; row < offsets[i + 1]; ++row) {
+      if (targets[row] < 0) continue;
+      negatives_.draw(left.first(n), sample(samples[i]).user, samples[i].running, row - offsets[i]);
+      left = left.subspan(n);
+    }
+  batch.fields["negatives"] = drawn;
+}
+
+Batch SequenceDataset::collate(std::span<const SampleRef> samples) const {
+  std::vector<SampleRows> each;
+  std::int64_t n = 0;
+  for (const SampleRef& ref : samples)
+    n += static_cast<std::int64_t>(each.emplace_back(rows(sample(ref), ref.running)).ids.size());
+  Packer packer(allocator_, n, static_cast<std::int64_t>(samples.size()));
   for (std::size_t i = 0; i < samples.size(); ++i) {
     for (std::size_t t = 0; t < each[i].ids.size(); ++t) packer.row(each[i].ids[t], each[i].targets[t], samples[i].running);
     packer.close();
   }
   Batch batch = packer.finish();
   if (options_.targets.sparse()) add_trained(batch, allocator_);
-  if (options_.negatives > 0) batch.fields["negatives"] = draw(samples, batch);
+  if (options_.negatives.count > 0) add_negatives(batch, samples);
   return batch;
 }
 

@@ -5,9 +5,7 @@
 // takes, the newest, and of their positions all, the last or hidden ones are asked for (sequence_targets.h). Rows are packed
 // without padding; position 0 is the oldest item in the window.
 //
-// Negatives, where a loss wants some, are drawn uniformly: for each position from the items that the user has not had in
-// training, or one set for all rows of a batch from all items. Draws are keyed by the running sample and the position (a shared
-// set: by its batch's first sample), so the former depend neither on ranks nor on micro-batches.
+// Negatives, where a loss wants some: negative_sampling.h.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +16,21 @@
 #include "runtime/core/allocator.h"
 #include "runtime/data/batch.h"
 #include "runtime/data/interactions.h"
+#include "runtime/data/negatives.h"
 #include "runtime/data/sequence_targets.h"
 
 namespace tradewind::runtime {
 
 struct SequenceOptions {
   std::int64_t context = 1;
-  std::int64_t negatives = 0;  // for each position, or of the set
-  bool shared_negatives = false;
+  NegativeSampling negatives{};
   std::uint64_t seed = 1;  // of the negatives and masks
   SequenceTargets targets{};
 };
 
 /// The fields that batch.h lists, for packed rows of items, "trained" and "trained_targets" where not every row has a target,
-/// and where there are any "negatives", int32 [targets, n] or [n]. The mask's id is the number of items.
+/// and where there are any "negatives", int32 [targets, n] or [n] (in_batch: n targets), and "log_q". The mask's id is the
+/// number of items.
 class SequenceDataset final : public Dataset {
  public:
   /// Users with fewer than two training events give no sample. Throws DataError where none gives one, or where a user has had
@@ -50,12 +49,17 @@ class SequenceDataset final : public Dataset {
     std::int32_t events;  // of its training part, up to the last that the sample is made of
   };
   const Sample& sample(const SampleRef& ref) const { return samples_[static_cast<std::size_t>(ref.index)]; }
-  Tensor draw(std::span<const SampleRef> samples, const Batch& batch) const;
+  std::vector<Sample> all_samples() const;
+  std::vector<std::int32_t> users() const;
+  SampleRows rows(const Sample& sample, std::uint64_t running) const;
+  std::vector<std::int64_t> target_counts() const;
+  void add_negatives(Batch& batch, std::span<const SampleRef> samples) const;
 
   std::shared_ptr<const Interactions> interactions_;
   SequenceOptions options_;
   Allocator& allocator_;
   std::vector<Sample> samples_;
+  NegativeSampler negatives_;
 };
 
 /// How the history of a query is packed: its last `context` items; or, where there is a mask, one less and the mask, whose

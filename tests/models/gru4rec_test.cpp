@@ -139,7 +139,7 @@ BOOST_AUTO_TEST_CASE(every_loss_learns_the_walk) {
       config.loss.negatives_per_position = 4;
       const auto wanted = config.negatives();
       Fixture f(config, kItems);
-      f.learn(SequenceDataset(shop, {.context = 12, .negatives = wanted.count, .shared_negatives = wanted.shared}), 300);
+      f.learn(SequenceDataset(shop, {.context = 12, .negatives = wanted}), 300);
       const auto e = test.run(f.context, f.model, {.batch = 64});
       BOOST_CHECK_MESSAGE(metric(e, "ndcg@10") > (config.loss.kind == "softmax" ? 0.95 : 0.5), loss << ": " << e.text());
     }

@@ -184,7 +184,7 @@ BOOST_AUTO_TEST_CASE(every_loss_learns_the_walk) {
       config.loss.shared_negatives = shared;
       const auto wanted = config.negatives();
       Fixture f(config, kItems);
-      f.learn(SequenceDataset(shop, {.context = 12, .negatives = wanted.count, .shared_negatives = wanted.shared}), 150);
+      f.learn(SequenceDataset(shop, {.context = 12, .negatives = wanted}), 150);
       const auto e = test.run(f.context, f.model, {.batch = 64});
       BOOST_CHECK_MESSAGE(metric(e, "ndcg@10") > 0.5, loss << (shared ? ", shared: " : ": ") << e.text());
     }

@@ -1,9 +1,13 @@
 #include "runtime/data/sequence_dataset.h"
 
+#include <xxhash.h>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <map>
 
 #include "kernels/base/error.h"
+#include "runtime/data/prefetch.h"
 #include "tests/support/histories.h"
 #include "tests/support/throws.h"
 
@@ -83,7 +87,7 @@ BOOST_AUTO_TEST_CASE(with_prefixes_a_sample_is_an_event_and_what_came_before_it)
 }
 
 BOOST_AUTO_TEST_CASE(negatives_are_drawn_for_targets_alone) {
-  const SequenceDataset data(tests::shop_of(kHistories, 10), {.context = 2, .negatives = 3, .targets = {.prefixes = true}});
+  const SequenceDataset data(tests::shop_of(kHistories, 10), {.context = 2, .negatives = {.count = 3}, .targets = {.prefixes = true}});
   const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 2}, {71, 0, 0}});
   BOOST_TEST(batch["negatives"].size(0) == 2);
   const Batch alone = data.collate(std::vector<SampleRef>{{71, 0, 0}});
@@ -140,7 +144,7 @@ BOOST_AUTO_TEST_CASE(a_query_of_a_masked_model_ends_with_the_mask) {
 // Whatever batch, rank or micro-batch a user comes in; uniform over what it has not had.
 BOOST_AUTO_TEST_CASE(negatives_belong_to_the_sample_and_are_new_to_the_user) {
   const auto shop = tests::shop_of(kHistories, 10);
-  const SequenceDataset data(shop, {.context = 5, .negatives = 3, .seed = 4});
+  const SequenceDataset data(shop, {.context = 5, .negatives = {.count = 3}, .seed = 4});
   const auto together = values<std::int32_t>(data.collate(std::vector<SampleRef>{{70, 0, 0}, {71, 0, 2}}), "negatives");
   const auto first = values<std::int32_t>(data.collate(std::vector<SampleRef>{{70, 0, 0}}), "negatives");
   auto apart = first;
@@ -161,9 +165,56 @@ BOOST_AUTO_TEST_CASE(negatives_belong_to_the_sample_and_are_new_to_the_user) {
 }
 
 BOOST_AUTO_TEST_CASE(a_shared_set_of_negatives_is_one_for_the_batch) {
-  const SequenceDataset data(tests::shop_of(kHistories, 10), {.context = 5, .negatives = 4, .shared_negatives = true});
+  const SequenceDataset data(tests::shop_of(kHistories, 10), {.context = 5, .negatives = {.count = 4, .shared = true}});
   const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 0}, {71, 0, 2}});
   BOOST_TEST(batch["negatives"].elements() == 4);
+}
+
+BOOST_AUTO_TEST_CASE(in_batch_negatives_are_the_targets_of_the_rows) {
+  const auto shop = tests::shop_of(kHistories, 10);
+  const SequenceDataset data(shop, {.context = 2, .negatives = {.count = 1, .kind = NegativeKind::kInBatch, .log_q = true}});
+  const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 0}, {71, 0, 2}});
+  BOOST_TEST(values<std::int32_t>(batch, "negatives") == (Ids{3, 4, 8}));
+  // Of an epoch's targets, within the windows: 3, 4, 2, 8.
+  const auto log_q = values<float>(batch, "log_q");
+  BOOST_REQUIRE(log_q.size() == 10U);
+  for (const std::size_t item : {2U, 3U, 4U, 8U}) BOOST_TEST(std::abs(log_q[item] - std::log(0.25)) < 1e-6);
+  BOOST_TEST(log_q[1] < -20);  // never a target
+}
+
+namespace {
+
+/// XXH3-64 of all rows of a step, whichever rank and micro-batch has them.
+std::uint64_t hash_of_step(const SequenceDataset& data, int ranks, std::int64_t micro, std::uint64_t first) {
+  std::map<std::string, std::string> bytes;
+  for (int rank = 0; rank < ranks; ++rank) {
+    StepPrefetcher prefetcher(data, 12, micro, 99, rank, ranks, first);
+    const StepBatch step = prefetcher.next();
+    for (const Batch& batch : step.micro)
+      for (const auto& [name, field] : batch.fields)
+        if (name != "offsets") bytes[name].append(static_cast<const char*>(field.raw()), field.bytes());
+  }
+  std::string all;
+  for (const auto& [name, field] : bytes) all += name + field;
+  return XXH3_64bits(all.data(), all.size());
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_step_has_the_same_hash_on_any_number_of_ranks) {
+  std::vector<Ids> histories;
+  for (std::int32_t user = 0; user < 40; ++user) {
+    histories.emplace_back();
+    for (std::int32_t e = 0; e < 4 + user % 7; ++e) histories.back().push_back((user * user + 3 * e) % 50);
+  }
+  const auto shop = tests::shop_of(histories, 50);
+  for (const NegativeKind kind : {NegativeKind::kUniform, NegativeKind::kPopularity}) {
+    const SequenceDataset data(shop, {.context = 5, .negatives = {.count = 3, .kind = kind}, .seed = 5});
+    const std::uint64_t expected = hash_of_step(data, 1, 0, 36);
+    for (const int ranks : {1, 2, 3, 4})
+      for (const std::int64_t micro : {0, 1, 5}) BOOST_TEST(hash_of_step(data, ranks, micro, 36) == expected);
+    BOOST_TEST(hash_of_step(data, 1, 0, 48) != expected);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(nothing_to_learn_from_is_an_error) {
@@ -171,5 +222,6 @@ BOOST_AUTO_TEST_CASE(nothing_to_learn_from_is_an_error) {
   tests::check_throws<DataError>([&] { SequenceDataset(shop, {.context = 5}); },
                                  {"two events in the training part", "data.split"});
   const auto all = tests::shop_of({{0, 1, 2, 0, 1}}, 3);
-  tests::check_throws<DataError>([&] { SequenceDataset(all, {.context = 5, .negatives = 1}); }, {"\"u0\"", "every item"});
+  tests::check_throws<DataError>([&] { SequenceDataset(all, {.context = 5, .negatives = {.count = 1}}); },
+                                 {"\"u0\"", "every item"});
 }
