@@ -17,13 +17,33 @@ void ItemLoss::describe(Fields& f) {
       "sampled_softmax.",
       {"softmax", "bce", "gbce", "bpr", "sampled_softmax"});
   f.field("negatives", negatives_per_position,
-          "Drawn for each position, from what the user has not had; all losses but softmax.", {.min = 1});
+          "Drawn for each position, from what the user has not had; all losses but softmax. Not looked at where "
+          "negative_sampling is in_batch.",
+          {.min = 1});
   f.field("shared_negatives", shared_negatives, "One set of negatives for all positions of a micro-batch, from all items.");
+  f.field(
+      "negative_sampling", sampling,
+      "uniform: every item alike. popularity: by training events to the power of popularity_exponent. in_batch: the targets of "
+      "all rows of the micro-batch, which train.micro_batch and the number of ranks change; work and memory are those of a "
+      "catalogue of as many items.",
+      {"uniform", "popularity", "in_batch"});
+  f.field("popularity_exponent", popularity_exponent,
+          "Of negative_sampling = \"popularity\": 0 draws all items with events alike.", {.min = 0, .max = 4});
+  f.field(
+      "correct_sampling", correct_sampling,
+      "sampled_softmax: scores less the logarithm of the item's probability of being drawn (logQ), so that popular items are "
+      "not held down for being drawn often.");
   f.field("calibration", calibration, "gBCE's t: 0 as bce, 1 probabilities of a full softmax.", {.min = 0, .max = 1});
 }
 
 NegativeSampling ItemLoss::negatives() const {
-  return {.count = kind == "softmax" ? 0 : negatives_per_position, .shared = shared_negatives};
+  return {.count = kind == "softmax" ? 0 : negatives_per_position,
+          .shared = shared_negatives,
+          .kind = sampling == "popularity" ? NegativeKind::kPopularity
+                  : sampling == "in_batch" ? NegativeKind::kInBatch
+                                           : NegativeKind::kUniform,
+          .exponent = popularity_exponent,
+          .log_q = kind == "sampled_softmax" && correct_sampling};
 }
 
 RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, Parameter* bias, const Batch& batch,
@@ -43,8 +63,13 @@ RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, 
   options.mean = kind == "gbce" ? CandidateMean::kCandidates : kind == "bpr" ? CandidateMean::kNegatives : CandidateMean::kSum;
   options.calibration = static_cast<float>(calibration);
   options.remove_hits = true;
+  const auto log_q = batch.fields.find("log_q");
   return candidate_loss(tape, rows, table, bias,
-                        {.targets = targets, .negatives = batch["negatives"], .log_q = {}, .identity = {}}, options);
+                        {.targets = targets,
+                         .negatives = batch["negatives"],
+                         .log_q = log_q == batch.fields.end() ? Tensor() : log_q->second,
+                         .identity = {}},
+                        options);
 }
 
 }  // namespace tradewind::models

@@ -16,14 +16,17 @@ struct ItemLoss {
   std::string kind = "softmax";
   std::int64_t negatives_per_position = 1;
   bool shared_negatives = false;
+  std::string sampling = "uniform";
+  double popularity_exponent = 0.75;
+  bool correct_sampling = true;
   double calibration = 0.75;
 
   void describe(runtime::Fields& f);
   /// What the data set has to draw.
   NegativeSampling negatives() const;
   /// x [N, C], table [V, C], bias [V] or null. Reads the batch's "targets" [N] (or "trained" and "trained_targets", and gives
-  /// the losses of those rows) and, for all losses but softmax, "negatives". items: so many first rows of the table are items;
-  /// 0: all. A root of the tape.
+  /// the losses of those rows) and, for all losses but softmax, "negatives", and "log_q" [V] where negatives() asks for it.
+  /// items: so many first rows of the table are items; 0: all. A root of the tape.
   runtime::RowLosses operator()(runtime::Tape& tape, const runtime::Variable& x, runtime::Parameter& table,
                                 runtime::Parameter* bias, const runtime::Batch& batch, std::int64_t items = 0) const;
 };

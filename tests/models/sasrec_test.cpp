@@ -155,7 +155,8 @@ BOOST_AUTO_TEST_CASE(a_target_without_a_row_of_its_own_is_never_hit) {
   Vocabulary names(1);
   for (const char* name : {"a", "b", "c", "d"}) names.add(name);
   shop.items = std::make_shared<const Vocabulary>(names);
-  models::Popularity popularity(context, shop);
+  models::Popularity popularity(5);
+  popularity.fit(context, shop);
   models::RankingOptions options;
   options.cutoffs = {1, 5};
   options.best_by = "hr@1";

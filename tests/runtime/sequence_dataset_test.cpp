@@ -87,7 +87,8 @@ BOOST_AUTO_TEST_CASE(with_prefixes_a_sample_is_an_event_and_what_came_before_it)
 }
 
 BOOST_AUTO_TEST_CASE(negatives_are_drawn_for_targets_alone) {
-  const SequenceDataset data(tests::shop_of(kHistories, 10), {.context = 2, .negatives = {.count = 3}, .targets = {.prefixes = true}});
+  const SequenceDataset data(tests::shop_of(kHistories, 10),
+                             {.context = 2, .negatives = {.count = 3}, .targets = {.prefixes = true}});
   const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 2}, {71, 0, 0}});
   BOOST_TEST(batch["negatives"].size(0) == 2);
   const Batch alone = data.collate(std::vector<SampleRef>{{71, 0, 0}});
