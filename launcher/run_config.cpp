@@ -96,6 +96,9 @@ RunConfig read_run_config(const std::filesystem::path& file, const std::vector<s
   document.fill([&](runtime::Fields& f) { config.describe(f); });
   if (config.run.directory.empty()) config.run.directory = "runs/" + file.stem().string();
   config.model->check();
+  if (config.model->reads_times() && config.interactions.time_key.empty())
+    throw ConfigError(
+        "model.times = true: the model reads when events were. Set data.time_key to their column, or model.times = false");
   config.schedule.check(config.train.steps);
   return config;
 }

@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "launcher/session.h"
 #include "runtime/data/pair_dataset.h"
-#include "runtime/data/sequence_dataset.h"
 
 namespace tradewind::launcher {
 namespace {
@@ -42,7 +43,8 @@ std::shared_ptr<const runtime::Dataset> training_samples(const RunConfig& config
       interactions, runtime::SequenceOptions{.context = config.model->context(),
                                              .negatives = config.model->negatives(),
                                              .seed = static_cast<std::uint64_t>(config.run.seed),
-                                             .targets = config.model->targets()});
+                                             .targets = config.model->targets(),
+                                             .times = config.model->reads_times()});
 }
 
 runtime::TensorSlice kept_names(const char* name, const runtime::Vocabulary& names) {
@@ -91,6 +93,7 @@ RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* ke
   out.tensors.push_back(kept_names(kItems, *interactions->items));
   if (knows_users) out.tensors.push_back(kept_names(kUsers, *interactions->users));
   out.interactions = interactions;
+  if (!interactions->time.empty()) out.newest = runtime::seconds_of(std::ranges::max(interactions->time));
   return out;
 }
 
@@ -98,6 +101,18 @@ RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* ke
 
 RunData load_run_data(const RunConfig& config, const runtime::Checkpoint* kept) {
   return config.model->data_kind() == DataKind::kText ? load_text(config, kept) : load_interactions(config, kept);
+}
+
+History history_of(const RunConfig& config, const RunData& data, std::int32_t user) {
+  History out;
+  if (user < 0) return out;
+  const auto& interactions = *data.interactions;
+  const auto items = interactions.items_of(user);
+  out.items.assign(items.begin(), items.end());
+  if (!config.model->reads_times()) return out;
+  out.times = runtime::times_of(interactions, user, [](Part) { return true; });
+  out.times.request = data.newest;
+  return out;
 }
 
 models::RankingOptions ranking_options(const RunConfig& config) {

@@ -10,6 +10,7 @@
 #include "models/recommend/ranking_validation.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/data/interactions.h"
+#include "runtime/data/sequence_dataset.h"
 #include "runtime/data/text_dataset.h"
 #include "runtime/train/evaluator.h"
 
@@ -29,10 +30,19 @@ struct RunData {
   std::vector<runtime::TensorSlice> tensors;
 
   std::shared_ptr<const runtime::Interactions> interactions;  // null for a text
+  std::int64_t newest = 0;                                    // event, in seconds since 1970; 0 where there are no times
 };
 
 /// `kept`: a checkpoint whose tokenizer or vocabulary stays; null: made of the data. Throws DataError or ConfigError.
 RunData load_run_data(const RunConfig& config, const runtime::Checkpoint* kept);
+
+/// What a user did, all of it, for serving.
+struct History {
+  std::vector<std::int32_t> items;
+  runtime::HistoryTimes times;  // where the model reads them: what comes next is asked for at the newest event of the data
+};
+/// user < 0: none.
+History history_of(const RunConfig& config, const RunData& data, std::int32_t user);
 
 /// How recommenders are ranked, as [evaluate] asks.
 models::RankingOptions ranking_options(const RunConfig& config);

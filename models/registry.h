@@ -48,7 +48,9 @@ class ModelConfig {
   virtual NegativeSampling negatives() const { return {}; }
   /// Of interactions: what is asked for in training, and how a history is packed that is asked for the next of `items` items.
   virtual runtime::SequenceTargets targets() const { return {}; }
-  virtual runtime::HistoryForm history(std::int64_t /*items*/) const { return context(); }
+  virtual runtime::HistoryForm history(std::int64_t /*items*/) const { return {context(), -1, reads_times()}; }
+  /// The model reads the batch's times (runtime/data/sequence_dataset.h), so the data must have them.
+  virtual bool reads_times() const { return false; }
   /// Length of the blocks that it is trained on; of interactions, the most events of a history that it reads.
   virtual std::int64_t context() const = 0;
   /// The task with its parameters registered, not yet allocated.

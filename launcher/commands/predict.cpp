@@ -63,6 +63,7 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
     const auto some = std::span(rows).subspan(begin, std::min(kAtOnce, rows.size() - begin));
     std::vector<std::vector<std::int32_t>> histories;
     std::vector<std::int32_t> users;
+    std::vector<runtime::HistoryTimes> times;
     std::map<std::int32_t, std::int64_t> at;  // of a user in histories
     std::vector<models::Pair> pairs;
     std::vector<bool> scored;  // the rows that are pairs
@@ -71,15 +72,16 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
       scored.push_back(user >= 0 && item >= 0 && model.knows(user, data.interactions->items_of(user)));
       if (!scored.back()) continue;
       const auto [place, is_new] = at.emplace(user, static_cast<std::int64_t>(histories.size()));
-      const auto history = data.interactions->items_of(user);
       if (is_new) {
-        histories.emplace_back(history.begin(), history.end());
+        auto history = history_of(run.config, data, user);
+        histories.push_back(std::move(history.items));
+        times.push_back(std::move(history.times));
         users.push_back(user);
       }
       pairs.push_back({place->second, item});
     }
-    const auto scores =
-        models::score_pairs(*run.context, model, {histories, users}, pairs, run.config.model->history(data.inputs.vocabulary));
+    const auto scores = models::score_pairs(*run.context, model, {histories, users, times}, pairs,
+                                            run.config.model->history(data.inputs.vocabulary));
     std::size_t next = 0;
     for (std::size_t i = 0; i < some.size(); ++i)
       std::printf("%s,%s,%s\n", runtime::csv_field(some[i][0]).c_str(), runtime::csv_field(some[i][1]).c_str(),

@@ -179,22 +179,24 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
     const auto some = std::span(wanted).subspan(begin, std::min(kAtOnce, wanted.size() - begin));
     std::vector<std::vector<std::int32_t>> histories;
     std::vector<std::int32_t> numbers;
+    std::vector<runtime::HistoryTimes> times;
     std::vector<bool> known;
     for (const auto& id : some) {
       const std::int32_t user = users.find(id);
-      const auto history = user < 0 ? std::span<const std::int32_t>() : data.interactions->items_of(user);
-      known.push_back(model.knows(user, history));
+      auto history = history_of(run.config, data, user);
+      known.push_back(model.knows(user, history.items));
       if (!known.back() && options.unknown == "error")
         throw DataError(
-            history.empty()
+            history.items.empty()
                 ? fmt::format("user \"{}\" has no history in {}; see --unknown in tradewind recommend --help", id, data.source)
                 : fmt::format("user \"{}\" came after the run, whose model knows users by name; train again, or see --unknown "
                               "in tradewind recommend --help",
                               id));
       numbers.push_back(user);
-      histories.emplace_back(history.begin(), history.end());
+      histories.push_back(std::move(history.items));
+      times.push_back(std::move(history.times));
     }
-    const auto best = models::recommend(*run.context, model, {histories, numbers}, serve);
+    const auto best = models::recommend(*run.context, model, {histories, numbers, times}, serve);
     for (std::size_t i = 0; i < some.size(); ++i) {
       unknown += known[i] ? 0 : 1;
       if (known[i] || options.unknown == "popular")

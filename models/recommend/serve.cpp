@@ -33,7 +33,8 @@ void for_each_block(const Asked& asked, std::int64_t most, const Body& body) {
   require(asked.users.empty() || asked.users.size() == n, "serve", "users are one a history, or none");
   for (std::size_t begin = 0; begin < n; begin += step) {
     const std::size_t count = std::min(step, n - begin);
-    body(Asked{asked.histories.subspan(begin, count), asked.users.empty() ? asked.users : asked.users.subspan(begin, count)});
+    body(Asked{asked.histories.subspan(begin, count), asked.users.empty() ? asked.users : asked.users.subspan(begin, count),
+               asked.times.empty() ? asked.times : asked.times.subspan(begin, count)});
   }
 }
 
@@ -47,7 +48,8 @@ std::vector<std::vector<Scored>> recommend(Context& context, Ranker& model, cons
     allow = on_device_of<std::uint8_t>(context, options.allow);
   }
   for_each_block(asked, model.queries_at_once(), [&](const Asked& some) {
-    const auto scores = model.scores(context, on_device(context, pack_histories(some.histories, options.history, some.users)));
+    const auto scores =
+        model.scores(context, on_device(context, pack_histories(some.histories, options.history, some.users, some.times)));
     auto catalogue = scores.catalogue();
     std::vector<std::int64_t> offsets{0};
     std::vector<std::int32_t> seen;
@@ -74,7 +76,8 @@ std::vector<float> score_pairs(Context& context, Ranker& model, const Asked& ask
   std::vector<float> out(pairs.size());
   std::int64_t first = 0;
   for_each_block(asked, model.queries_at_once(), [&](const Asked& some) {
-    const auto scores = model.scores(context, on_device(context, pack_histories(some.histories, form, some.users))).on_host();
+    const auto scores =
+        model.scores(context, on_device(context, pack_histories(some.histories, form, some.users, some.times))).on_host();
     const auto end = first + static_cast<std::int64_t>(some.histories.size());
     for (std::size_t i = 0; i < pairs.size(); ++i)
       if (pairs[i].history >= first && pairs[i].history < end) out[i] = scores.score(pairs[i].history - first, pairs[i].item);

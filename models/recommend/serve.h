@@ -26,6 +26,7 @@ struct ServeOptions {
 struct Asked {
   std::span<const std::vector<std::int32_t>> histories;
   std::span<const std::int32_t> users;  // their numbers, -1 where one has none; empty: the histories are all there is
+  std::span<const runtime::HistoryTimes> times = {};  // one a history, where the model reads them
 };
 
 /// The best of each history, best first; fewer than `top` where there are no more candidates. Equal scores: the lower number

@@ -10,7 +10,7 @@ namespace {
 /// Packs sequences into the fields of a batch, row by row.
 class Packer {
  public:
-  Packer(Allocator& allocator, std::int64_t rows, std::int64_t sequences)
+  Packer(Allocator& allocator, std::int64_t rows, std::int64_t sequences, bool times)
       : ids_(allocator, {rows}, DType::kInt32),
         targets_(allocator, {rows}, DType::kInt32),
         positions_(allocator, {rows}, DType::kInt32),
@@ -18,6 +18,9 @@ class Packer {
         samples_(allocator, {rows}, DType::kUInt64),
         offsets_(allocator, {sequences + 1}, DType::kInt64) {
     offsets_.data<std::int64_t>()[0] = 0;
+    if (!times) return;
+    times_ = Tensor(allocator, {rows}, DType::kInt64);
+    request_times_ = Tensor(allocator, {rows}, DType::kInt64);
   }
 
   /// `target` is -100 where there is none.
@@ -31,6 +34,11 @@ class Packer {
     batch_.valid += target >= 0 ? 1 : 0;
     ++row_;
   }
+  /// Of the row before: when it was, and when what comes next is asked for.
+  void at(std::int64_t time, std::int64_t request) {
+    times_.data<std::int64_t>()[row_ - 1] = time;
+    request_times_.data<std::int64_t>()[row_ - 1] = request;
+  }
   void close() {
     auto* const offsets = offsets_.data<std::int64_t>();
     batch_.max_length = std::max(batch_.max_length, row_ - offsets[sequence_]);
@@ -39,13 +47,17 @@ class Packer {
   Batch finish() {
     batch_.fields = {{"ids", ids_},         {"targets", targets_}, {"offsets", offsets_}, {"positions", positions_},
                      {"samples", samples_}, {"slots", slots_}};
+    if (times_.defined()) {
+      batch_.fields["times"] = times_;
+      batch_.fields["request_times"] = request_times_;
+    }
     batch_.samples = sequence_;
     return std::move(batch_);
   }
 
  private:
   Batch batch_;
-  Tensor ids_, targets_, positions_, slots_, samples_, offsets_;
+  Tensor ids_, targets_, positions_, slots_, samples_, offsets_, times_, request_times_;
   std::int64_t row_ = 0, sequence_ = 0;
 };
 
@@ -58,6 +70,11 @@ void items_of(std::vector<std::int32_t>& to, const Interactions& x, std::int32_t
   to.clear();
   for (std::int64_t e = begin_of(x, user); e < end_of(x, user); ++e)
     if (wanted(x.part[static_cast<std::size_t>(e)])) to.push_back(x.item[static_cast<std::size_t>(e)]);
+}
+
+template <class T>
+void keep_last(std::vector<T>& x, std::size_t count) {
+  if (x.size() > count) x.erase(x.begin(), x.end() - static_cast<std::ptrdiff_t>(count));
 }
 
 std::int64_t count_of(const Interactions& x, std::int32_t user, Part part) {
@@ -90,6 +107,7 @@ SequenceDataset::SequenceDataset(std::shared_ptr<const Interactions> interaction
       samples_(all_samples()),
       negatives_(interactions_, users(), options.negatives, options.seed, target_counts(), options.targets.masked > 0 ? 1 : 0) {
   require(options.context >= 1 && options.negatives.count >= 0, "SequenceDataset", "context must be at least 1");
+  require(!options.times || !interactions_->time.empty(), "SequenceDataset", "the interactions have no times");
 }
 
 std::vector<SequenceDataset::Sample> SequenceDataset::all_samples() const {
@@ -121,6 +139,13 @@ SampleRows SequenceDataset::rows(const Sample& sample, std::uint64_t running) co
   const auto most = static_cast<std::size_t>(options_.targets.window(options_.context));
   return rows_of(history.last(std::min(most, history.size())), options_.targets, interactions_->items->size(), options_.seed,
                  running);
+}
+
+std::vector<std::int64_t> SequenceDataset::times(const Sample& sample) const {
+  auto out = times_of(*interactions_, sample.user, [](Part part) { return part == Part::kTrain; }).seconds;
+  out.resize(static_cast<std::size_t>(sample.events));
+  keep_last(out, static_cast<std::size_t>(options_.targets.window(options_.context)));
+  return out;
 }
 
 /// How often each item is a target in an epoch (of masks: the first), where in_batch is to be corrected by it.
@@ -165,9 +190,13 @@ Batch SequenceDataset::collate(std::span<const SampleRef> samples) const {
   std::int64_t n = 0;
   for (const SampleRef& ref : samples)
     n += static_cast<std::int64_t>(each.emplace_back(rows(sample(ref), ref.running)).ids.size());
-  Packer packer(allocator_, n, static_cast<std::int64_t>(samples.size()));
+  Packer packer(allocator_, n, static_cast<std::int64_t>(samples.size()), options_.times);
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    for (std::size_t t = 0; t < each[i].ids.size(); ++t) packer.row(each[i].ids[t], each[i].targets[t], samples[i].running);
+    const auto at = options_.times ? times(sample(samples[i])) : std::vector<std::int64_t>();
+    for (std::size_t t = 0; t < each[i].ids.size(); ++t) {
+      packer.row(each[i].ids[t], each[i].targets[t], samples[i].running);
+      if (options_.times) packer.at(at[t], at[std::min(t + 1, at.size() - 1)]);
+    }
     packer.close();
   }
   Batch batch = packer.finish();
@@ -179,6 +208,7 @@ Batch SequenceDataset::collate(std::span<const SampleRef> samples) const {
 HeldOut::HeldOut(std::shared_ptr<const Interactions> interactions, Part part, const HistoryForm& form, Allocator& allocator)
     : interactions_(std::move(interactions)), part_(part), form_(form), allocator_(allocator) {
   require(part != Part::kTrain && form.context >= 1, "HeldOut", "the part is one that is held out, and context at least 1");
+  require(!form.times || !interactions_->time.empty(), "HeldOut", "the interactions have no times");
   for (std::int32_t user = 0; user < interactions_->users->size(); ++user)
     if (count_of(*interactions_, user, part) > 0) users_.push_back(user);
 }
@@ -186,15 +216,22 @@ HeldOut::HeldOut(std::shared_ptr<const Interactions> interactions, Part part, co
 HeldOut::Queries HeldOut::collate(std::int64_t begin, std::int64_t end) const {
   Queries out;
   std::vector<std::vector<std::int32_t>> histories;
+  std::vector<HistoryTimes> times;
   std::vector<std::int32_t> items;
+  const auto before = [this](Part part) { return part < part_; };
+  const auto asked = [this](Part part) { return part == part_; };
   for (std::int64_t i = begin; i < end; ++i) {
-    items_of(items, *interactions_, user(i), [this](Part part) { return part < part_; });
+    items_of(items, *interactions_, user(i), before);
     histories.push_back(items);
+    if (form_.times) {
+      times.push_back(times_of(*interactions_, user(i), before));
+      times.back().request = times_of(*interactions_, user(i), asked).seconds.front();
+    }
     std::ranges::sort(items);
     items.erase(std::unique(items.begin(), items.end()), items.end());
     out.seen.items.insert(out.seen.items.end(), items.begin(), items.end());
     out.seen.offsets.push_back(static_cast<std::int64_t>(out.seen.items.size()));
-    items_of(items, *interactions_, user(i), [this](Part part) { return part == part_; });
+    items_of(items, *interactions_, user(i), asked);
     auto& targets = out.targets.items;
     const auto first = static_cast<std::ptrdiff_t>(targets.size());
     for (const std::int32_t item : items)
@@ -203,22 +240,42 @@ HeldOut::Queries HeldOut::collate(std::int64_t begin, std::int64_t end) const {
     out.targets.offsets.push_back(static_cast<std::int64_t>(targets.size()));
   }
   out.batch = pack_histories(histories, form_, std::span(users_).subspan(static_cast<std::size_t>(begin), histories.size()),
-                             allocator_);
+                             times, allocator_);
+  return out;
+}
+
+std::int64_t seconds_of(std::int64_t microseconds) {
+  constexpr std::int64_t kSecond = 1'000'000;
+  return microseconds / kSecond - (microseconds % kSecond < 0 ? 1 : 0);
+}
+
+HistoryTimes times_of(const Interactions& x, std::int32_t user, const std::function<bool(Part)>& wanted) {
+  HistoryTimes out;
+  for (std::int64_t e = begin_of(x, user); e < end_of(x, user); ++e)
+    if (wanted(x.part[static_cast<std::size_t>(e)])) out.seconds.push_back(seconds_of(x.time[static_cast<std::size_t>(e)]));
   return out;
 }
 
 Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, const HistoryForm& form,
-                     std::span<const std::int32_t> users, Allocator& allocator) {
+                     std::span<const std::int32_t> users, std::span<const HistoryTimes> times, Allocator& allocator) {
+  require(!form.times || times.size() == histories.size(), "pack_histories", "a history has no times");
   const std::int64_t masks = form.mask >= 0 ? 1 : 0, most = form.context - masks;
   std::int64_t rows = 0;
   for (const auto& h : histories)
     if (!h.empty()) rows += masks + std::min(most, static_cast<std::int64_t>(h.size()));
-  Packer packer(allocator, rows, static_cast<std::int64_t>(histories.size()));
+  Packer packer(allocator, rows, static_cast<std::int64_t>(histories.size()), form.times);
   for (std::size_t i = 0; i < histories.size(); ++i) {
     const auto& h = histories[i];
     const std::size_t from = h.size() - std::min(h.size(), static_cast<std::size_t>(most));
-    for (std::size_t t = from; t < h.size(); ++t) packer.row(h[t], -100, i);
-    if (masks > 0 && !h.empty()) packer.row(form.mask, -100, i);
+    require(!form.times || times[i].seconds.size() == h.size(), "pack_histories", "an event of a history has no time");
+    for (std::size_t t = from; t < h.size(); ++t) {
+      packer.row(h[t], -100, i);
+      if (form.times) packer.at(times[i].seconds[t], t + 1 < h.size() ? times[i].seconds[t + 1] : times[i].request);
+    }
+    if (masks > 0 && !h.empty()) {
+      packer.row(form.mask, -100, i);
+      if (form.times) packer.at(times[i].request, times[i].request);
+    }
     packer.close();
   }
   Batch batch = packer.finish();

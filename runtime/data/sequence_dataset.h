@@ -6,9 +6,14 @@
 // without padding; position 0 is the oldest item in the window.
 //
 // Negatives, where a loss wants some: negative_sampling.h.
+//
+// Times, where a model reads them, are whole seconds since 1970 in UTC: "times", int64 [rows], of each row's event, and
+// "request_times", int64 [rows], when what comes next is asked for: the time of the event that follows. The latter is the
+// target's own: only a model whose application knows it when it asks may read it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -26,15 +31,16 @@ struct SequenceOptions {
   NegativeSampling negatives{};
   std::uint64_t seed = 1;  // of the negatives and masks
   SequenceTargets targets{};
+  bool times = false;
 };
 
 /// The fields that batch.h lists, for packed rows of items, "trained" and "trained_targets" where not every row has a target,
-/// and where there are any "negatives", int32 [targets, n] or [n] (in_batch: n targets), and "log_q". The mask's id is the
-/// number of items.
+/// and where there are any "negatives", int32 [targets, n] or [n] (in_batch: n targets), "log_q", and the times. The
+/// mask's id is the number of items.
 class SequenceDataset final : public Dataset {
  public:
   /// Users with fewer than two training events give no sample. Throws DataError where none gives one, or where a user has had
-  /// every item, so that there is no negative.
+  /// every item, so that there is no negative; InternalError for times of interactions that have none.
   SequenceDataset(std::shared_ptr<const Interactions> interactions, const SequenceOptions& options,
                   Allocator& allocator = host_allocator());
 
@@ -52,6 +58,8 @@ class SequenceDataset final : public Dataset {
   std::vector<Sample> all_samples() const;
   std::vector<std::int32_t> users() const;
   SampleRows rows(const Sample& sample, std::uint64_t running) const;
+  /// Of the events of its window.
+  std::vector<std::int64_t> times(const Sample& sample) const;
   std::vector<std::int64_t> target_counts() const;
   void add_negatives(Batch& batch, std::span<const SampleRef> samples) const;
 
@@ -65,15 +73,17 @@ class SequenceDataset final : public Dataset {
 /// How the history of a query is packed: its last `context` items; or, where there is a mask, one less and the mask, whose
 /// place is asked for. An empty history stays empty. Implicit: most models want the items alone.
 struct HistoryForm {
-  HistoryForm(std::int64_t rows, std::int32_t mask_id = -1)  // NOLINT(google-explicit-constructor)
-      : context(rows), mask(mask_id) {}
+  HistoryForm(std::int64_t rows, std::int32_t mask_id = -1, bool with_times = false)  // NOLINT(google-explicit-constructor)
+      : context(rows), mask(mask_id), times(with_times) {}
   std::int64_t context;
   std::int32_t mask;  // its id; -1: none
+  bool times;         // the batch has them
 };
 
 /// For ranking: every user that has events in `part`; what it had before (in parts before that one), and what came.
 class HeldOut {
  public:
+  /// Times: what comes next is asked for at the first target's.
   HeldOut(std::shared_ptr<const Interactions> interactions, Part part, const HistoryForm& form,
           Allocator& allocator = host_allocator());
 
@@ -108,9 +118,22 @@ class HeldOut {
   std::vector<std::int32_t> users_;
 };
 
+/// When the events of a history were, and when what comes next is asked for; seconds since 1970.
+struct HistoryTimes {
+  std::vector<std::int64_t> seconds;
+  std::int64_t request = 0;
+};
+
+/// The times of a user's events for which `wanted(part)`; `request` is left to the caller.
+HistoryTimes times_of(const Interactions& interactions, std::int32_t user, const std::function<bool(Part)>& wanted);
+
+/// Microseconds as whole seconds, rounded down.
+std::int64_t seconds_of(std::int64_t microseconds);
+
 /// Histories as they are, for serving, packed. "samples" counts from 0. "users", int32 [S]: the numbers given, -1 for a user
-/// that has none; no such field where none are given.
+/// that has none; no such field where none are given. `times`: one a history, read where the form has times.
 Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, const HistoryForm& form,
-                     std::span<const std::int32_t> users = {}, Allocator& allocator = host_allocator());
+                     std::span<const std::int32_t> users = {}, std::span<const HistoryTimes> times = {},
+                     Allocator& allocator = host_allocator());
 
 }  // namespace tradewind::runtime

@@ -226,3 +226,25 @@ BOOST_AUTO_TEST_CASE(nothing_to_learn_from_is_an_error) {
   tests::check_throws<DataError>([&] { SequenceDataset(all, {.context = 5, .negatives = {.count = 1}}); },
                                  {"\"u0\"", "every item"});
 }
+
+// Seconds, rounded down; what comes next is asked for at the time of the event that follows, of a held-out one too.
+BOOST_AUTO_TEST_CASE(times_go_with_their_events) {
+  auto shop = std::make_shared<Interactions>(*tests::shop_of({{1, 2, 3, 4, 5, 6}, {3, 2}}, 10));
+  for (const std::int64_t second : {-2, 10, 20, 40, 80, 160, 7, 9}) shop->time.push_back(second * 1'000'000 + 999'999);
+  const SequenceDataset data(shop, {.context = 2, .times = true});
+  const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 0}, {71, 0, 1}});
+  BOOST_TEST(values<std::int32_t>(batch, "ids") == (Ids{2, 3, 3}));
+  BOOST_TEST(values<std::int64_t>(batch, "times") == (Longs{10, 20, 7}));
+  BOOST_TEST(values<std::int64_t>(batch, "request_times") == (Longs{20, 40, 9}));
+  const auto asked = HeldOut(shop, Part::kTest, {9, -1, true}).collate(0, 1).batch;
+  BOOST_TEST(values<std::int64_t>(asked, "times") == (Longs{-2, 10, 20, 40, 80}));
+  BOOST_TEST(values<std::int64_t>(asked, "request_times") == (Longs{10, 20, 40, 80, 160}));
+  const std::vector<Ids> histories = {{1, 2, 3}, {}};
+  const std::vector<HistoryTimes> times = {{.seconds = {1, 2, 4}, .request = 8}, {.seconds = {}, .request = 8}};
+  const Batch served = pack_histories(histories, {2, -1, true}, {}, times);
+  BOOST_TEST(values<std::int64_t>(served, "times") == (Longs{2, 4}));
+  BOOST_TEST(values<std::int64_t>(served, "request_times") == (Longs{4, 8}));
+  BOOST_TEST(!pack_histories(histories, 2).fields.contains("times"));
+  BOOST_CHECK_THROW(SequenceDataset(tests::shop_of(kHistories, 10), {.context = 2, .times = true}), InternalError);
+  BOOST_CHECK_THROW(pack_histories(histories, {2, -1, true}, {}, std::vector<HistoryTimes>(2)), InternalError);
+}
