@@ -10,10 +10,10 @@ namespace {
 const float* in(const void* p) { return static_cast<const float*>(p); }
 float* out(void* p) { return static_cast<float*>(p); }
 
-void require_norm(const char* op, std::int64_t N, std::int64_t C, const float* mean, const float* rstd, const float* weight,
+void require_norm(const char* op, std::int64_t N, std::int64_t C, const float* mean, const float* rstd,
                   const NormOptions& options) {
   require(N >= 0 && C > 0, op, "N must be at least 0 and C at least 1");
-  require(N == 0 || (rstd != nullptr && weight != nullptr), op, "rstd and weight must be given");
+  require(N == 0 || rstd != nullptr, op, "rstd must be given");
   require(N == 0 || (mean != nullptr) == (options.kind == NormKind::kLayerNorm), op,
           "mean must be given for layer norm and be null for RMS norm");
   require(options.epsilon >= 0.0F, op, "epsilon must not be negative");
@@ -33,7 +33,7 @@ PhiloxKey key_of(const Dropout& dropout, const Launch& launch) {
 
 void norm_forward(void* y, float* mean, float* rstd, const void* x, const float* weight, const float* bias, std::int64_t N,
                   std::int64_t C, const NormOptions& options, const Launch& launch) {
-  require_norm("norm_forward", N, C, mean, rstd, weight, options);
+  require_norm("norm_forward", N, C, mean, rstd, options);
   require(N == 0 || (y != nullptr && x != nullptr), "norm_forward", "y and x must be given");
   require_arm("norm_forward", options.dtype, launch);
   require_device_memory("norm_forward", launch,
@@ -63,7 +63,7 @@ void norm_forward(void* y, float* mean, float* rstd, const void* x, const float*
 void norm_backward(void* dx, float* dweight, float* dbias, const void* dy, const void* x, const float* mean, const float* rstd,
                    const float* weight, std::int64_t N, std::int64_t C, Write write_dx, Write write_dw,
                    const NormOptions& options, const Launch& launch) {
-  require_norm("norm_backward", N, C, mean, rstd, weight, options);
+  require_norm("norm_backward", N, C, mean, rstd, options);
   require(N == 0 || (dx != nullptr && dy != nullptr && x != nullptr), "norm_backward", "dx, dy and x must be given");
   require(dx != dy || write_dx == Write::kAssign, "norm_backward", "dx cannot be accumulated over dy itself");
   require_arm("norm_backward", options.dtype, launch);
@@ -104,7 +104,7 @@ void residual_norm_forward(void* s, void* y, float* mean, float* rstd, const voi
                            const float* bias, std::int64_t N, std::int64_t C, const Dropout& dropout, const RowKeys& keys,
                            const NormOptions& options, const Launch& launch) {
   constexpr const char* kOp = "residual_norm_forward";
-  if (y != nullptr) require_norm(kOp, N, C, mean, rstd, weight, options);
+  if (y != nullptr) require_norm(kOp, N, C, mean, rstd, options);
   require(N >= 0 && C > 0, kOp, "N must be at least 0 and C at least 1");
   require(N == 0 || (s != nullptr && residual != nullptr && x != nullptr), kOp, "s, residual and x must be given");
   require(y == nullptr || (y != s && y != x && y != residual), kOp, "y must be an array of its own");
@@ -150,7 +150,7 @@ void residual_norm_backward(void* dresidual, void* dx, float* dweight, float* db
                             const NormOptions& options, const Launch& launch) {
   constexpr const char* kOp = "residual_norm_backward";
   if (dy != nullptr) {
-    require_norm(kOp, N, C, mean, rstd, weight, options);
+    require_norm(kOp, N, C, mean, rstd, options);
     require(N == 0 || s != nullptr, kOp, "s must be given");
   }
   require(N >= 0 && C > 0, kOp, "N must be at least 0 and C at least 1");

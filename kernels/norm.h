@@ -4,7 +4,7 @@
 //   RMS norm    y = x rstd * weight, rstd = 1 / sqrt(mean(x^2) + eps)               (Zhang and Sennrich 2019)
 //   fused       s = residual + dropout(x);  y = norm(s)
 //
-// Shapes: x, y, residual, s [N, C] contiguous, float32, on a GPU also bfloat16; weight, bias [C] float32 (bias null: none);
+// Shapes: x, y, residual, s [N, C] contiguous, float32, on a GPU also bfloat16; weight, bias [C] float32 (null: none);
 // mean, rstd [N] float32, saved for backward (mean is null for RMS norm), of s as it is stored. The mean is taken off before
 // squaring (two passes in cache, or in registers).
 // Dropout masks: row n uses keys.sample[n], keys.position[n]; layout in base/philox.h. Needs launch.step->seed where p > 0.

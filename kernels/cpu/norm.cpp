@@ -43,6 +43,11 @@ HWY_INLINE void store(V v, float* p, std::size_t k) {
   else
     store_n(v, d, p, k);
 }
+// The weights of column c and on: ones where there are none.
+template <class Rows>
+HWY_INLINE V weight_of(const Rows& a, std::size_t c, std::size_t k) {
+  return a.weight != nullptr ? load(a.weight + c, k) : hn::Set(D(), 1.0F);
+}
 HWY_INLINE float total(V v) { return hn::GetLane(hn::SumOfLanes(D(), v)); }
 
 // The mask bits of column c: all ones where there is no dropout.
@@ -109,7 +114,7 @@ HWY_INLINE void normalise(const cpu::NormForwardRows& a, const float* x, std::si
   }
   float* y = a.y + n * C;
   for_columns(0, C, [&](std::size_t c, std::size_t k) HWY_ATTR {
-    const V w = load(a.weight + c, k), b = a.bias != nullptr ? load(a.bias + c, k) : hn::Zero(d);
+    const V w = weight_of(a, c, k), b = a.bias != nullptr ? load(a.bias + c, k) : hn::Zero(d);
     HWY_UNROLL(4)
     for (int r = 0; r < R; ++r) {
       const std::size_t at = static_cast<std::size_t>(r) * C + c;
@@ -199,7 +204,7 @@ HWY_INLINE void backward_block(const cpu::NormBackwardRows& a, std::size_t n) {
     rstd[r] = hn::Set(d, a.rstd[n + static_cast<std::size_t>(r)]);
   }
   for_columns(0, C, [&](std::size_t c, std::size_t k) HWY_ATTR {
-    const V w = load(a.weight + c, k);
+    const V w = weight_of(a, c, k);
     V dw = hn::Zero(d), db = hn::Zero(d);
     HWY_UNROLL(4)
     for (int r = 0; r < R; ++r) {
@@ -227,7 +232,7 @@ HWY_INLINE void backward_block(const cpu::NormBackwardRows& a, std::size_t n) {
     const V slope = hn::Set(d, -gx * scale * scale), offset = hn::Set(d, -g * scale);
     const float *dy_row = a.dy + row * C, *x_row = a.x + row * C;
     write_row(a, row, [&](std::size_t c, std::size_t k) HWY_ATTR {
-      const V scaled = hn::Mul(load(dy_row + c, k), load(a.weight + c, k));
+      const V scaled = hn::Mul(load(dy_row + c, k), weight_of(a, c, k));
       const V centred = kLayer ? hn::Sub(load(x_row + c, k), mean[r]) : load(x_row + c, k);
       return hn::MulAdd(scaled, rstd[r], kLayer ? hn::MulAdd(centred, slope, offset) : hn::Mul(centred, slope));
     });

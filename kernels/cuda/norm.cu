@@ -52,6 +52,13 @@ struct RowShape {
 constexpr int kParts = 2 * kWarps;                              // floats of one sum of two values over a block
 constexpr std::size_t kPartBytes = 2 * kParts * sizeof(float);  // two such, used in turn
 
+/// Ones where there are none.
+TRADEWIND_DEVICE void load_weights(float (&w)[kPacket], const float* weight, int column, int C, bool aligned) {
+  if (weight != nullptr) return load_values(w, weight + column, C - column, aligned);
+#pragma unroll
+  for (float& one : w) one = 1.0F;
+}
+
 template <class T>
 struct ForwardView {
   T *s, *y;
@@ -121,7 +128,7 @@ void norm_forward_kernel(ForwardView<T> a) {
 #pragma unroll
   for (int p = 0; p < S::kPackets; ++p) {
     float w[kPacket], b[kPacket] = {};
-    load_values(w, a.weight + S::column(p), a.C - S::column(p), aligned);
+    load_weights(w, a.weight, S::column(p), a.C, aligned);
     if (a.bias != nullptr) load_values(b, a.bias + S::column(p), a.C - S::column(p), aligned);
 #pragma unroll
     for (int i = 0; i < kPacket; ++i) x[p][i] = x[p][i] * rstd * w[i] + b[i];
@@ -182,9 +189,9 @@ void norm_backward_kernel(BackwardView<T> a) {
 #pragma unroll
       for (int p = 0; p < S::kPackets; ++p) {
         float w[kPacket];
-        load_values(w, a.weight + S::column(p), a.C - S::column(p), aligned);
+        load_weights(w, a.weight, S::column(p), a.C, aligned);
 #pragma unroll
-        for (int i = 0; i < kPacket; ++i) {  // dy and weight are 0 beyond the row
+        for (int i = 0; i < kPacket; ++i) {  // dy is 0 beyond the row
           h[p][i] = (h[p][i] - mean) * rstd;
           dweight[p][i] += g[p][i] * h[p][i];
           dbias[p][i] += g[p][i];

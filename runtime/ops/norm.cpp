@@ -21,6 +21,7 @@ kernels::NormOptions typed(kernels::NormOptions options, const Variable& x) {
 }
 
 const float* value(const Parameter* p) { return p == nullptr ? nullptr : p->value().data<float>(); }
+Write touch(const NormParameters& p) { return p.weight == nullptr ? Write::kAssign : touch_together(*p.weight, p.bias); }
 float* gradient(const Parameter* p) { return p == nullptr ? nullptr : p->gradient().data<float>(); }
 
 }  // namespace
@@ -36,7 +37,7 @@ Variable norm(Tape& tape, const Variable& x, const NormParameters& p) {
   tape.record({p.weight, p.bias}, [&tape, x, y, statistics, p, options, N, C] {
     const Tensor dy = y.take_gradient();
     if (!dy.defined()) return;
-    const Write write = touch_together(*p.weight, p.bias);
+    const Write write = touch(p);
     const auto [dx, write_dx] = tape.gradient_of(x);
     kernels::norm_backward(dx.raw(), gradient(p.weight), gradient(p.bias), dy.raw(), x.value().raw(), statistics.mean_or_null(),
                            statistics.rstd.data<float>(), value(p.weight), N, C, write_dx, write, options,
@@ -61,7 +62,7 @@ Residual residual_norm(Tape& tape, const Variable& residual, const Variable& bra
     Tensor ds = out.sum.take_gradient();
     if (!dy.defined() && !ds.defined()) return;
     Context& ctx = tape.context();
-    const Write write = dy.defined() ? touch_together(*p.weight, p.bias) : Write::kAccumulate;
+    const Write write = dy.defined() ? touch(p) : Write::kAccumulate;
     const Tensor dresidual = ds.defined() && ds.unique() ? ds : ctx.tensor({N, C}, options.dtype);
     // Without dropout both branches have the same gradient; they share it, and ops do not write into a shared gradient.
     const bool shared = dropout.p == 0.0F;

@@ -8,7 +8,7 @@
 namespace tradewind::runtime {
 
 struct NormParameters {
-  Parameter* weight;  // [C]
+  Parameter* weight;  // [C], or null: none, and then no bias
   Parameter* bias;    // or null
   kernels::NormOptions options;
 };
