@@ -62,6 +62,12 @@ SHAPES = {
     "positives_kernel": lambda *_: (256, 0),
     "offsets_kernel": lambda *_: (256, 0),
     "scatter_rows_kernel": lambda *_: (256, 0),
+    "gate_kernel": lambda *_: (256, 0),
+    "hstu_forward_kernel": lambda t, d, c, *_: (128, 1584 + (64 + 4 * c) * stride(t, d)),
+    "hstu_query_gradient_kernel": lambda t, d, c, *_: (128, 1584 + (128 + 4 * c) * stride(t, d)),
+    "hstu_key_gradient_kernel": lambda t, d, c, *_: (128, 1584 + (128 + 4 * c) * stride(t, d)),
+    # of 129 buckets of time
+    "hstu_bias_gradient_kernel": lambda t, d, c, *_: (128, 1584 + (64 + c) * stride(t, d) + 64 * (c + 1) * 4 + 129 * 128 * 4),
     "l2_normalize_forward_kernel": lambda *_: (256, 0),
     "l2_normalize_backward_kernel": lambda *_: (256, 0),
     "rank_kernel": lambda *_: (256, 9 * 8 * 4),

@@ -1,0 +1,2 @@
+// gate.cu for the executor.
+#include "kernels/cuda/gate.cu"

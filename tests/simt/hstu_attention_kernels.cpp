@@ -1,0 +1,2 @@
+// hstu_attention.cu for the executor.
+#include "kernels/cuda/hstu_attention.cu"
