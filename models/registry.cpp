@@ -3,6 +3,7 @@
 #include "models/language/gpt.h"
 #include "models/recommend/bert4rec.h"
 #include "models/recommend/bpr_mf.h"
+#include "models/recommend/hstu.h"
 #include "models/recommend/item_knn.h"
 #include "models/recommend/linear.h"
 #include "models/recommend/popularity.h"
@@ -60,6 +61,8 @@ Registry builtin_registry() {
                 [] { return std::make_unique<RecurrentConfig>(kernels::RecurrentKind::kLstm); }});
   registry.add({"bert4rec", "Hidden items of a user's history, and so the next one (bidirectional transformer).",
                 [] { return std::make_unique<Bert4RecConfig>(); }});
+  registry.add({"hstu", "Next item of a user's history by pointwise attention, which may know when things happened (HSTU).",
+                [] { return std::make_unique<HstuConfig>(); }});
   return registry;
 }
 

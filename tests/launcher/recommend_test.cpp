@@ -419,6 +419,25 @@ BOOST_FIXTURE_TEST_CASE(another_log_is_not_gone_on_with, Shop) {
   refused(forever, 3, "is not what this run began with");
 }
 
+BOOST_FIXTURE_TEST_CASE(a_model_that_reads_times_gets_those_of_the_log, Shop) {
+  const std::vector<std::string> hstu = {"--set", "model.name=hstu", "--set", "model.times=true"};
+  const auto with = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), hstu.begin(), hstu.end());
+    return arguments;
+  };
+  refused(with({"train", "shop.toml", "--set", "data.time_key=''"}), 2, "Set data.time_key");
+  refused({"train", "shop.toml", "--set", "model.name=hstu", "--set", "model.request_time=true"}, 2, "model.times = false");
+  good(with({"train", "shop.toml", "--set", "model.request_time=true", "--set", "train.steps=150"}));
+  const auto e = evaluated("run");
+  BOOST_CHECK_MESSAGE(e.at("hr@10").get<double>() > 0.9, e);
+  const auto best = lines(good({"recommend", "run", "--user", "C-9", "--top", "3"}).output);
+  BOOST_REQUIRE_EQUAL(best.size(), 4U);
+  folder.write("pairs.csv", "customer,sku\nC-9," + best[1].substr(6, best[1].rfind(',') - 6) + "\n");
+  const auto scores = lines(good({"predict", "run", "--pairs", "pairs.csv"}).output);
+  BOOST_REQUIRE_EQUAL(scores.size(), 2U);
+  BOOST_CHECK_EQUAL(scores[1].substr(scores[1].rfind(',')), best[1].substr(best[1].rfind(',')));
+}
+
 BOOST_FIXTURE_TEST_CASE(a_dry_run_says_what_a_shop_is, Shop) {
   const auto dry = good({"train", "shop.toml", "--dry-run"});
   BOOST_CHECK_MESSAGE(holds(dry.output, "60 users, 40 items, 480 events"), dry);
