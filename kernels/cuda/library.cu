@@ -117,6 +117,12 @@ void set_epilogue(cublasLtMatmulDesc_t description, const GemmEpilogue& e, DType
 
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what NVIDIA recommends for Hopper
 
+/// What the address is a multiple of, as far as cuBLASLt asks: it takes 256 bytes for granted where it is not told.
+std::uint32_t alignment_of(const void* p) {
+  const auto address = reinterpret_cast<std::uintptr_t>(p) | 256;
+  return static_cast<std::uint32_t>(address & (~address + 1));
+}
+
 }  // namespace
 
 // cuBLASLt is column-major: a row-major matrix is its transpose there, so c^T = op(b)^T op(a)^T is asked for.
@@ -141,8 +147,14 @@ void gemm(void* c, DType c_type, const void* a, const void* b, DType type, const
   TRADEWIND_CHECK_CUBLAS(cublasLtMatrixLayoutCreate, result.address(), type_of(c_type), rows(s.n), rows(s.m), s.c_stride);
   Handle<cublasLtMatmulPreference_t> preference(cublas().cublasLtMatmulPreferenceDestroy);
   TRADEWIND_CHECK_CUBLAS(cublasLtMatmulPreferenceCreate, preference.address());
-  TRADEWIND_CHECK_CUBLAS(cublasLtMatmulPreferenceSetAttribute, preference.get(), CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                         &kWorkspaceBytes, sizeof kWorkspaceBytes);
+  const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
+    TRADEWIND_CHECK_CUBLAS(cublasLtMatmulPreferenceSetAttribute, preference.get(), attribute, &value, sizeof value);
+  };
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspaceBytes);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(b));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(a));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(c));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(c));
   cublasLtMatmulHeuristicResult_t choice{};
   int found = 0;
   TRADEWIND_CHECK_CUBLAS(cublasLtMatmulAlgoGetHeuristic, library(), description.get(), left.get(), right.get(), result.get(),

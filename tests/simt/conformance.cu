@@ -388,35 +388,37 @@ class StreamScratch final : public Scratch {
   Stream stream_;
 };
 
-// Every pair of layouts, strides wider than rows, alpha and beta; small numbers, whose sums are exact in any order.
+// Every pair of layouts, strides wider than rows, alpha and beta, from aligned addresses and from odd elements; small numbers,
+// whose sums are exact in any order.
 std::string check_gemm() {
   StreamScratch scratch(nullptr);
   const Launch launch_at{.device = {.type = DeviceType::kCuda}, .scratch = &scratch};
-  for (int layout = 0; layout < 4; ++layout) {
-    GemmShape s{.m = 24, .n = 16, .k = 40, .a_stride = 0, .b_stride = 0, .c_stride = 20};
-    s.a_transposed = layout % 2 == 1, s.b_transposed = layout / 2 == 1;
-    s.a_stride = (s.a_transposed ? s.m : s.k) + 4, s.b_stride = (s.b_transposed ? s.k : s.n) + 8;
-    s.alpha = 0.5F, s.beta = 2.0F;
-    std::vector<float> a(static_cast<std::size_t>(44 * 44)), b(static_cast<std::size_t>(48 * 48)),
-        c(static_cast<std::size_t>(24 * 20));
-    for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i * 7 % 11) - 5.0F;
-    for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i * 5 % 13) - 6.0F;
-    for (std::size_t i = 0; i < c.size(); ++i) c[i] = static_cast<float>(i % 17);
-    std::vector<float> expected = c;
-    for (std::int64_t i = 0; i < s.m; ++i)
-      for (std::int64_t j = 0; j < s.n; ++j) {
-        float sum = 0;
-        for (std::int64_t x = 0; x < s.k; ++x)
-          sum += a[static_cast<std::size_t>(s.a_transposed ? x * s.a_stride + i : i * s.a_stride + x)] *
-                 b[static_cast<std::size_t>(s.b_transposed ? j * s.b_stride + x : x * s.b_stride + j)];
-        float& e = expected[static_cast<std::size_t>(i * s.c_stride + j)];
-        e = 0.5F * sum + 2.0F * e;
-      }
-    const Array<float> left(a, nullptr), right(b, nullptr), result(c, nullptr);
-    gemm(result.get(), DType::kFloat32, left.get(), right.get(), DType::kFloat32, s, launch_at);
-    const std::string problem = compare(result.values(), expected);
-    if (!problem.empty()) return "layout " + std::to_string(layout) + ": " + problem;
-  }
+  for (int layout = 0; layout < 4; ++layout)
+    for (const std::int64_t first : {0, 1}) {
+      GemmShape s{.m = 24, .n = 16, .k = 40, .a_stride = 0, .b_stride = 0, .c_stride = 20};
+      s.a_transposed = layout % 2 == 1, s.b_transposed = layout / 2 == 1;
+      s.a_stride = (s.a_transposed ? s.m : s.k) + 4, s.b_stride = (s.b_transposed ? s.k : s.n) + 8;
+      s.alpha = 0.5F, s.beta = 2.0F;
+      std::vector<float> a(static_cast<std::size_t>(44 * 44 + 1)), b(static_cast<std::size_t>(48 * 48 + 1)),
+          c(static_cast<std::size_t>(24 * 20 + 1));
+      for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i * 7 % 11) - 5.0F;
+      for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i * 5 % 13) - 6.0F;
+      for (std::size_t i = 0; i < c.size(); ++i) c[i] = static_cast<float>(i % 17);
+      std::vector<float> expected = c;
+      for (std::int64_t i = 0; i < s.m; ++i)
+        for (std::int64_t j = 0; j < s.n; ++j) {
+          float sum = 0;
+          for (std::int64_t x = 0; x < s.k; ++x)
+            sum += a[static_cast<std::size_t>(first + (s.a_transposed ? x * s.a_stride + i : i * s.a_stride + x))] *
+                   b[static_cast<std::size_t>(first + (s.b_transposed ? j * s.b_stride + x : x * s.b_stride + j))];
+          float& e = expected[static_cast<std::size_t>(first + i * s.c_stride + j)];
+          e = 0.5F * sum + 2.0F * e;
+        }
+      const Array<float> left(a, nullptr), right(b, nullptr), result(c, nullptr);
+      gemm(result.get() + first, DType::kFloat32, left.get() + first, right.get() + first, DType::kFloat32, s, launch_at);
+      const std::string problem = compare(result.values(), expected);
+      if (!problem.empty()) return "layout " + std::to_string(layout) + ": " + problem;
+    }
   return "";
 }
 
