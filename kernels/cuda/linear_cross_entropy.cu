@@ -7,7 +7,8 @@
 //   dX = dZ W           cuBLASLt
 //   dW += dZ^T X        cuBLASLt, float32; the first chunk assigns where the caller does
 //   dbias += sum of dZ's rows, device/column_sum.cuh
-// bfloat16: Z is float32 all the same (a logit of 20 in bf16 is off by 0.06), dZ is bf16, in an array of its own.
+// bfloat16: Z is float32 all the same (a logit of 20 in bf16 is off by 0.06), dZ is bf16, in an array of its own. Rows of Z and
+// dZ begin at multiples of 16 bytes whatever V is (GPT-2's is 50,257), since tensor cores are fed 16 bytes at a time.
 //
 // Bound by the products, 6 N C V FLOPs. A logit goes through HBM as 4 bytes written by the product, 4 read for the sum, 4 read
 // and 4 (2) written for the gradient, 4 (2) read by each of two products: 24 (18) bytes, against 6 C FLOPs. In bf16 at C = 4096
@@ -36,8 +37,8 @@ constexpr float kLog2E = 1.44269504088896341F, kLn2 = 0.69314718055994531F;
 /// A kernel's parameter.
 struct CrossEntropyView {
   const std::int32_t* targets;
-  const StepState* step;  // null: no gradient is wanted
-  std::int64_t V;
+  const StepState* step;   // null: no gradient is wanted
+  std::int64_t V, stride;  // stride: from row to row of logits
   float label_smoothing, z_loss;
   std::int32_t ignore_index;
   int task;
@@ -68,7 +69,7 @@ void cross_entropy_kernel(float* loss, float* nll, float* lse, T* dz, const floa
     float total, unused;
   };
   const std::int64_t n = block_index().x;
-  const float* row = z + n * a.V;
+  const float* row = z + n * a.stride;
   LogSum mine{-INFINITY, 0.0F};
   float total = 0.0F;
 #pragma unroll 4
@@ -110,7 +111,7 @@ void cross_entropy_kernel(float* loss, float* nll, float* lse, T* dz, const floa
   for (std::int64_t v = linear_thread(); v < a.V; v += kThreads) {
     const float p = exp2_approximate((logit(row, bias, v) - log_sum) * kLog2E);
     const float g = ignored ? 0.0F : through * p - even - (v == target ? scale * (1.0F - a.label_smoothing) : 0.0F);
-    store_one(dz + n * a.V + v, g);
+    store_one(dz + n * a.stride + v, g);
   }
 }
 
@@ -124,11 +125,12 @@ template <class T>
 void compute(float* loss, float* nll, float* lse, const Pointers<T>& p, float* dw, float* dbias, std::int64_t N, std::int64_t V,
              std::int64_t C, Write write, CrossEntropyView a, DType dtype, const Launch& launch_at, std::int64_t chunk_bytes) {
   const bool gradient = a.step != nullptr;
-  const std::int64_t most = std::clamp<std::int64_t>(chunk_bytes / (4 * V), 32, std::max<std::int64_t>(N, 32));
+  const std::int64_t S = a.stride;
+  const std::int64_t most = std::clamp<std::int64_t>(chunk_bytes / (4 * S), 32, std::max<std::int64_t>(N, 32));
   const std::int64_t R = std::min(most, N);
-  const ScratchArray<float> z(launch_at, static_cast<std::size_t>(R * V));
+  const ScratchArray<float> z(launch_at, static_cast<std::size_t>(R * S));
   constexpr bool kInPlace = sizeof(T) == 4;
-  const ScratchArray<T> narrow(launch_at, kInPlace || !gradient ? 0 : static_cast<std::size_t>(R * V));
+  const ScratchArray<T> narrow(launch_at, kInPlace || !gradient ? 0 : static_cast<std::size_t>(R * S));
   T* dz = nullptr;
   if constexpr (kInPlace)
     dz = z.get();
@@ -140,26 +142,26 @@ void compute(float* loss, float* nll, float* lse, const Pointers<T>& p, float* d
     const std::int64_t rows = std::min(R, N - n);
     const bool adds = n > 0 || write == Write::kAccumulate;
     gemm(z.get(), DType::kFloat32, p.x + n * C, p.w, dtype,
-         {.m = rows, .n = V, .k = C, .a_stride = C, .b_stride = C, .c_stride = V, .b_transposed = true}, launch_at);
+         {.m = rows, .n = V, .k = C, .a_stride = C, .b_stride = C, .c_stride = S, .b_transposed = true}, launch_at);
     a.targets = targets + n;
     launch(cross_entropy_kernel<T>, Index3{static_cast<unsigned>(rows)}, Index3{kThreads}, kWarps * 16, launch_at.stream,
            loss + n, offset(nll, n), offset(lse, n), dz, z.get(), p.bias, a);
     if (p.dx != nullptr)
-      gemm(p.dx + n * C, dtype, dz, p.w, dtype, {.m = rows, .n = C, .k = V, .a_stride = V, .b_stride = C, .c_stride = C},
+      gemm(p.dx + n * C, dtype, dz, p.w, dtype, {.m = rows, .n = C, .k = V, .a_stride = S, .b_stride = C, .c_stride = C},
            launch_at);
     if (dw != nullptr)
       gemm(dw, DType::kFloat32, dz, p.x + n * C, dtype,
            {.m = V,
             .n = C,
             .k = rows,
-            .a_stride = V,
+            .a_stride = S,
             .b_stride = C,
             .c_stride = C,
             .a_transposed = true,
             .beta = adds ? 1.0F : 0.0F},
            launch_at);
     if (dbias != nullptr)
-      column_sum(dbias, static_cast<const T*>(dz), rows, V, V, adds ? Write::kAccumulate : Write::kAssign, launch_at);
+      column_sum(dbias, static_cast<const T*>(dz), rows, V, S, adds ? Write::kAccumulate : Write::kAssign, launch_at);
   }
 }
 
@@ -178,7 +180,7 @@ void linear_cross_entropy_cuda(float* loss, float* nll, float* lse, void* dx, fl
   CrossEntropyView a{};
   a.targets = targets;
   a.step = dx != nullptr || dw != nullptr || dbias != nullptr ? launch_at.step : nullptr;
-  a.V = V;
+  a.V = V, a.stride = (V + 7) / 8 * 8;
   a.label_smoothing = o.label_smoothing, a.z_loss = o.z_loss;
   a.ignore_index = o.ignore_index, a.task = o.task;
   const auto run = [&](auto element) {
