@@ -356,6 +356,9 @@ inline std::vector<Case> length_cases() {
          std::vector<std::pair<int64_t, int64_t>>{{1, 200}, {5, 64}, {64, 65}, {65, 130}, {70, 3}, {200, 100}})
       for (const int64_t window : {0, 1, 50})
         cases.push_back({.tq = {tq}, .tk = {tk}, .H = 2, .H_kv = 1, .D = 16, .causal = causal, .window = window});
+  // Tiles of keys that no query sees, and of queries that see no key, in rows that asynchronous copies take.
+  cases.push_back({.tq = {5}, .tk = {200}, .H = 2, .H_kv = 1, .D = 16, .window = 20, .gap = 0});
+  cases.push_back({.tq = {200}, .tk = {100}, .H = 2, .H_kv = 1, .D = 16, .gap = 0});
   return cases;
 }
 
