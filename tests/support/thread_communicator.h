@@ -1,6 +1,7 @@
 // Ranks as threads of one process: collectives without MPI.
 #pragma once
 
+#include <algorithm>
 #include <barrier>
 #include <cstring>
 #include <exception>
@@ -23,7 +24,7 @@ struct ThreadGroup {
   std::vector<const void*> buffers;
 };
 
-/// all_gather, broadcast and barrier: what checkpoints need.
+/// all_gather, broadcast and barrier, which checkpoints need; sums of int64 and float64 and all_gather_v, which metrics need.
 class ThreadCommunicator final : public runtime::Communicator {
  public:
   ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank) : group_(std::move(group)), rank_(rank) {}
@@ -44,9 +45,27 @@ class ThreadCommunicator final : public runtime::Communicator {
     });
   }
   void barrier() override { group_->meet.arrive_and_wait(); }
-  void all_reduce(void*, std::int64_t, kernels::DType, runtime::ReduceOp, void*) override { refuse(); }
+  void all_reduce(void* buffer, std::int64_t count, kernels::DType dtype, runtime::ReduceOp op, void*) override {
+    if (op != runtime::ReduceOp::kSum) refuse();
+    if (dtype == kernels::DType::kFloat64)
+      sum(static_cast<double*>(buffer), count);
+    else if (dtype == kernels::DType::kInt64)
+      sum(static_cast<std::int64_t*>(buffer), count);
+    else
+      refuse();
+  }
   void reduce_scatter(void*, const void*, std::int64_t, kernels::DType, runtime::ReduceOp, void*) override { refuse(); }
-  void all_gather_v(void*, const std::int64_t*, kernels::DType, void*) override { refuse(); }
+  void all_gather_v(void* buffer, const std::int64_t* counts, kernels::DType dtype, void*) override {
+    exchange(buffer, [&] {
+      std::size_t at = 0;
+      for (std::size_t r = 0; r < group_->buffers.size(); ++r) {
+        const std::size_t bytes = static_cast<std::size_t>(counts[r]) * kernels::size_of(dtype);
+        if (r != static_cast<std::size_t>(rank_))
+          std::memcpy(static_cast<char*>(buffer) + at, static_cast<const char*>(group_->buffers[r]) + at, bytes);
+        at += bytes;
+      }
+    });
+  }
   void reduce_scatter_v(void*, const void*, const std::int64_t*, kernels::DType, runtime::ReduceOp, void*) override {
     refuse();
   }
@@ -54,6 +73,15 @@ class ThreadCommunicator final : public runtime::Communicator {
 
  private:
   [[noreturn]] static void refuse() { throw std::logic_error("ThreadCommunicator: not here"); }
+  template <class T>
+  void sum(T* values, std::int64_t count) {
+    std::vector<T> sums(static_cast<std::size_t>(count));
+    exchange(values, [&] {
+      for (const void* buffer : group_->buffers)
+        for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += static_cast<const T*>(buffer)[i];
+    });
+    std::copy(sums.begin(), sums.end(), values);
+  }
   template <class Read>
   void exchange(const void* mine, const Read& read) {
     group_->buffers[static_cast<std::size_t>(rank_)] = mine;
