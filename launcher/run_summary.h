@@ -9,8 +9,9 @@
 namespace tradewind::launcher {
 
 /// run, state, steps, training_loss (mean of the last 50 steps), validation_loss (the last), best_validation_loss, best_step,
-/// perplexity and bits_per_byte (of the best evaluation), rate (median), rate_unit, seconds, peak_memory_bytes, bad_steps,
-/// problems. What is not known or not finite is null.
+/// perplexity and bits_per_byte (of the best evaluation, RunRecord::best), best_by and best_metric (which metric tells the
+/// best, and its value; null where the loss does), sampled_candidates (null where the ranking was among all), rate (median),
+/// rate_unit, seconds, peak_memory_bytes, bad_steps, problems. What is not known or not finite is null.
 nlohmann::ordered_json run_summary(const runtime::RunRecord& run);
 
 /// Of every run against the first: {key, run (path), first, here}; "(absent)" where one lacks the key. Where a run lies is no

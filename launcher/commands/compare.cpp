@@ -103,15 +103,22 @@ std::string cell(const ordered_json& value, const char* format) {
   return out;
 }
 
+/// Recommenders have a column more: the metric that tells the best.
 void print_table(const std::vector<ordered_json>& rows) {
-  std::printf("%-3s %8s %9s %11s %9s %9s %10s %8s\n", "", "steps", "training", "validation", "best", "at step", "rate",
-              "seconds");
+  const bool ranked = std::ranges::any_of(rows, [](const ordered_json& s) { return !s["best_by"].is_null(); });
+  const auto metric = [&](const ordered_json& s) {
+    if (s["best_by"].is_null()) return std::string("-");
+    const std::string among = s["sampled_candidates"].is_null() ? "" : fmt::format(" of {}", s["sampled_candidates"].dump());
+    return fmt::format("{} {}{}", s["best_by"].get<std::string>(), cell(s["best_metric"], "%.4f"), among);
+  };
+  std::printf("%-3s %8s %9s %11s %9s %9s %10s %8s%s\n", "", "steps", "training", "validation", "best", "at step", "rate",
+              "seconds", ranked ? "  best by" : "");
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const auto& s = rows[r];
-    std::printf("%c   %8s %9s %11s %9s %9s %10s %8s\n", letter(r), cell(s["steps"], "%.0f").c_str(),
+    std::printf("%c   %8s %9s %11s %9s %9s %10s %8s%s\n", letter(r), cell(s["steps"], "%.0f").c_str(),
                 cell(s["training_loss"], "%.4f").c_str(), cell(s["validation_loss"], "%.4f").c_str(),
                 cell(s["best_validation_loss"], "%.4f").c_str(), cell(s["best_step"], "%.0f").c_str(),
-                cell(s["rate"], "%.0f").c_str(), cell(s["seconds"], "%.0f").c_str());
+                cell(s["rate"], "%.0f").c_str(), cell(s["seconds"], "%.0f").c_str(), ranked ? ("  " + metric(s)).c_str() : "");
   }
 }
 

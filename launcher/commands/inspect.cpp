@@ -79,7 +79,10 @@ ordered_json inspect_run(const fs::path& path) {
                       {"training_loss", run.last_loss()},
                       {"median_rate", run.median_rate()},
                       {"rate_unit", run.unit}};
-  if (const auto* best = run.best()) out["best"] = {{"step", best->step}, {"validation_loss", best->loss}};
+  if (const auto* best = run.best()) {
+    out["best"] = {{"step", best->step}, {"validation_loss", best->loss}};
+    if (!best->best_by.empty()) out["best"][best->best_by] = best->metric(best->best_by);
+  }
   auto& checkpoints = out["checkpoints"] = ordered_json::array();
   bool good = true;
   for (const fs::path& directory : runtime::checkpoint_directories(path / "checkpoints")) {
@@ -187,9 +190,12 @@ void print(const ordered_json& out) {
                                      out["seconds"].get<double>(), out["version"].get<std::string>()));
     if (const double loss = out["training_loss"].is_number() ? out["training_loss"].get<double>() : NAN; std::isfinite(loss))
       std::printf("%-16s %.4f, mean of the last 50 steps\n", "training loss", loss);
-    if (out.contains("best"))
-      std::printf("%-16s %.4f at step %lld\n", "best validation", out["best"]["validation_loss"].get<double>(),
-                  out["best"]["step"].get<long long>());
+    if (out.contains("best")) {
+      const auto& best = out["best"];
+      const std::string by = best.size() > 2 ? std::prev(best.end()).key() : "validation_loss";
+      std::printf("%-16s %.4f at step %lld\n", by == "validation_loss" ? "best validation" : ("best " + by).c_str(),
+                  best[by].get<double>(), best["step"].get<long long>());
+    }
     if (out["median_rate"].get<double>() > 0)
       std::printf("%-16s %.0f %s, median\n", "throughput", out["median_rate"].get<double>(),
                   out["rate_unit"].get<std::string>().c_str());

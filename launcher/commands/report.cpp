@@ -32,8 +32,9 @@ usage: tradewind report RUN [RUN...] [options]
   --tokens N     their length (default 120)
   --seed S       the same seed gives the same texts (default 1)
 
-The page is one HTML file that needs nothing else: curves, results, config,
-samples, checkpoints, environment. A run at work is shown as far as it has
+The page is one HTML file that needs nothing else: curves, results, what
+tradewind evaluate found of a recommender, config, samples, checkpoints,
+environment. A run at work is shown as far as it has
 come. Exit code 3 where no step has been recorded yet.
 
 examples:
@@ -89,6 +90,10 @@ ReportRun gather(const fs::path& path, const ReportOptions& options, const model
   run.record = runtime::read_run(path.has_filename() ? path : path.parent_path());
   std::ifstream environment(run.record.path / "environment.json", std::ios::binary);
   run.environment = nlohmann::ordered_json::parse(environment, nullptr, false);
+  for (const char* part : {"test", "validation"}) {
+    std::ifstream kept(run.record.path / (std::string("evaluation-") + part + ".json"), std::ios::binary);
+    if (kept) run.rankings.push_back(nlohmann::ordered_json::parse(kept, nullptr, false));
+  }
   run.checkpoints = list_checkpoints(run.record.path);
   if (!options.no_samples && options.samples > 0 && !run.record.steps.empty()) draw_samples(options, registry, run);
   return run;

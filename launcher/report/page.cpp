@@ -10,6 +10,7 @@
 #include "launcher/command_line.h"
 #include "launcher/report/chart.h"
 #include "launcher/report/html.h"
+#include "launcher/report/ranking.h"
 #include "launcher/run_summary.h"
 #include "runtime/config/config.h"
 
@@ -19,11 +20,6 @@ namespace {
 using nlohmann::ordered_json;
 using runtime::RunRecord;
 using Runs = std::vector<ReportRun>;
-
-/// A, B, ... as in `compare`; more than 26 go on with AA.
-std::string letter(std::size_t run) {
-  return (run >= 26 ? std::string(1, static_cast<char>('A' + run / 26 - 1)) : "") + static_cast<char>('A' + run % 26);
-}
 
 std::string duration(double seconds) {
   if (!std::isfinite(seconds)) return "an unknown time";
@@ -55,7 +51,11 @@ std::string verdict_of(const RunRecord& run) {
   if (!run.steps.empty()) out += fmt::format(", after {}", duration(run.steps.back().seconds));
   out += ". ";
   const auto* best = run.best();
-  if (best != nullptr) {
+  if (best != nullptr && !best->best_by.empty()) {
+    out += fmt::format("Best {} {:.4f} at step {}", best->best_by, best->metric(best->best_by), best->step);
+    if (best->candidates > 0) out += fmt::format(", among {} sampled items", best->candidates);
+    out += fmt::format(" (validation loss {:.4f}). ", best->loss);
+  } else if (best != nullptr) {
     out += fmt::format("Best validation loss {:.4f} at step {}", best->loss, best->step);
     if (std::isfinite(best->perplexity)) out += fmt::format(" (perplexity {:.3f})", best->perplexity);
     const auto& last = run.evaluations.back();
@@ -81,11 +81,14 @@ bool same_tokens(const Runs& runs) {
 
 /// What the best evaluations of runs are compared by: what is smaller is better.
 struct Measure {
-  const char* name;
+  std::string name;
   double (*of)(const RunRecord&);
 };
 
 Measure measure_of(const Runs& runs) {
+  for (const ReportRun& run : runs)
+    if (const auto* best = run.record.best(); best != nullptr && !best->best_by.empty())
+      return {"the highest " + best->best_by, [](const RunRecord& r) { return -r.best()->metric(r.best()->best_by); }};
   if (same_tokens(runs)) return {"the lowest validation loss", [](const RunRecord& run) { return run.best()->loss; }};
   return {"the fewest bits per byte", [](const RunRecord& run) { return run.best()->bits_per_byte; }};
 }
@@ -109,7 +112,7 @@ class Table {
   explicit Table(const Runs& runs) {
     if (runs.size() < 2) return;
     text_ = "<thead><tr><td></td>";
-    for (std::size_t r = 0; r < runs.size(); ++r) text_ += fmt::format("<th scope=\"col\">{}</th>", letter(r));
+    for (std::size_t r = 0; r < runs.size(); ++r) text_ += fmt::format("<th scope=\"col\">{}</th>", run_letter(r));
     text_ += "</tr></thead>";
   }
   void row(const std::string& name, const std::vector<std::string>& cells) {
@@ -128,7 +131,7 @@ class Table {
 
 ChartCurve curve(const Runs& runs, std::size_t r, const char* what,
                  const std::function<double(const RunRecord::Step&)>& value) {
-  const std::string run = runs.size() > 1 ? letter(r) : "";
+  const std::string run = runs.size() > 1 ? run_letter(r) : "";
   ChartCurve out{.name = run + (run.empty() || *what == '\0' ? "" : ", ") + what, .run = r};
   for (const RunRecord::Step& s : runs[r].record.steps) out.points.push_back({s.step, value(s)});
   return out;
@@ -167,14 +170,18 @@ std::string charts(const Runs& runs) {
     // Not a step of which something is missing: a file of a version that did not write it.
     if (run.peak_memory() <= 0) memory.curves.pop_back();
   }
-  return "<section aria-label=\"Curves\"><h2>Curves</h2>\n<div class=\"charts\">\n" + chart_html(loss) + chart_html(rate) +
-         chart_html(norm) + chart_html(speed) + chart_html(memory) + "</div></section>\n";
+  return "<section aria-label=\"Curves\"><h2>Curves</h2>\n<div class=\"charts\">\n" + ranking_chart(runs) + chart_html(loss) +
+         chart_html(rate) + chart_html(norm) + chart_html(speed) + chart_html(memory) + "</div></section>\n";
 }
 
 std::string results(const Runs& runs) {
   std::vector<ordered_json> rows;
   for (const ReportRun& r : runs) rows.push_back(run_summary(r.record));
   const auto best = ranking(runs, measure_of(runs));
+  const auto is_best = [&](std::size_t r) {
+    return runs.size() > 1 && same_ranking(runs) && !best.empty() && r == best.front();
+  };
+  const bool ranked = std::ranges::any_of(rows, [](const ordered_json& row) { return !row["best_by"].is_null(); });
   Table table(runs);
   const auto row = [&](const char* name, const char* key, const char* format) {
     std::vector<std::string> cells;
@@ -183,7 +190,7 @@ std::string results(const Runs& runs) {
       const auto& value = rows[r][key];
       std::string cell = value.is_null() ? "-" : fmt::format(fmt::runtime(format), value.get<double>());
       known = known || !value.is_null();
-      if (runs.size() > 1 && std::string_view(key) == "best_validation_loss" && !best.empty() && r == best.front())
+      if (!ranked && std::string_view(key) == "best_validation_loss" && is_best(r))
         cell = fmt::format("<span class=\"best\">{}, the lowest</span>", cell);
       cells.push_back(cell);
     }
@@ -198,7 +205,19 @@ std::string results(const Runs& runs) {
   row("steps", "steps", "{:.0f}");
   row("training loss, last 50 steps", "training_loss", "{:.4f}");
   row("validation loss, last", "validation_loss", "{:.4f}");
-  row("validation loss, best", "best_validation_loss", "{:.4f}");
+  row(ranked ? "validation loss, at the best" : "validation loss, best", "best_validation_loss", "{:.4f}");
+  if (ranked) {
+    std::vector<std::string> cells;
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      const auto &by = rows[r]["best_by"], &value = rows[r]["best_metric"];
+      std::string cell = by.is_null() || value.is_null()
+                             ? "-"
+                             : escape_html(fmt::format("{} {:.4f}", by.get<std::string>(), value.get<double>()));
+      if (is_best(r)) cell = fmt::format("<span class=\"best\">{}, the highest</span>", cell);
+      cells.push_back(cell);
+    }
+    table.row("best, by a ranking metric", cells);
+  }
   row("at step", "best_step", "{:.0f}");
   row("perplexity, best", "perplexity", "{:.3f}");
   row("bits per byte, best", "bits_per_byte", "{:.4f}");
@@ -284,7 +303,7 @@ std::string environment(const Runs& runs) {
 std::string samples(const Runs& runs) {
   std::string out;
   for (std::size_t r = 0; r < runs.size(); ++r) {
-    const std::string run = runs.size() > 1 ? letter(r) + ": " : "";
+    const std::string run = runs.size() > 1 ? run_letter(r) + ": " : "";
     if (!runs[r].samples_problem.empty()) out += paragraph(run + "no samples: " + runs[r].samples_problem);
     if (runs[r].samples.empty()) continue;
     out += paragraph(run + "drawn from the checkpoint of " + runs[r].samples_of);
@@ -296,12 +315,12 @@ std::string samples(const Runs& runs) {
 std::string checkpoints(const Runs& runs) {
   std::string out = "<section><h2>Checkpoints</h2>\n";
   for (std::size_t r = 0; r < runs.size(); ++r) {
-    const std::string run = runs.size() > 1 ? letter(r) + ": " : "";
+    const std::string run = runs.size() > 1 ? run_letter(r) + ": " : "";
     if (runs[r].checkpoints.empty()) {
       out += paragraph(run + "there is none");
       continue;
     }
-    if (!run.empty()) out += paragraph(letter(r));
+    if (!run.empty()) out += paragraph(run_letter(r));
     out +=
         "<div class=\"wide\"><table><thead><tr><th scope=\"col\">step</th><th scope=\"col\">size</th><th scope=\"col\">"
         "tensors</th><th scope=\"col\">state</th></tr></thead><tbody>\n";
@@ -329,7 +348,7 @@ std::string head(const Runs& runs) {
       escape_html(title), report_style());
   out += paragraph(verdict(runs), "verdict");
   for (std::size_t r = 0; r < runs.size(); ++r) {
-    const std::string run = runs.size() > 1 ? letter(r) + ": " : "";
+    const std::string run = runs.size() > 1 ? run_letter(r) + ": " : "";
     out += paragraph(run + runs[r].record.path.string() + (runs.size() > 1 ? ", " + state_text(runs[r].record) : ""));
     for (const std::string& problem : runs[r].record.problems) out += paragraph(run + problem, "problem");
   }
@@ -338,22 +357,30 @@ std::string head(const Runs& runs) {
 
 }  // namespace
 
+std::string run_letter(std::size_t run) {
+  return (run >= 26 ? std::string(1, static_cast<char>('A' + run / 26 - 1)) : "") + static_cast<char>('A' + run % 26);
+}
+
 std::string verdict(const std::vector<ReportRun>& runs) {
   if (runs.size() == 1) return verdict_of(runs[0].record);
+  if (!same_ranking(runs))
+    return "The runs were not evaluated by one rule: another metric tells the best, or rankings are among other candidates. So "
+           "they do "
+           "not compare.";
   const Measure measure = measure_of(runs);
   const auto best = ranking(runs, measure);
   if (best.empty()) return "None of the runs was evaluated on a validation part, so none is the best.";
-  const auto value = [&](std::size_t place) { return measure.of(runs[best[place]].record); };
-  std::string out = fmt::format("{} has {}, {:.4f}", letter(best[0]), measure.name, value(0));
-  if (best.size() > 1) out += fmt::format("; next is {} with {:.4f}", letter(best[1]), value(1));
+  const auto value = [&](std::size_t place) { return std::abs(measure.of(runs[best[place]].record)); };
+  std::string out = fmt::format("{} has {}, {:.4f}", run_letter(best[0]), measure.name, value(0));
+  if (best.size() > 1) out += fmt::format("; next is {} with {:.4f}", run_letter(best[1]), value(1));
   out += same_tokens(runs) ? "." : ". Their tokenizers differ, so losses, which are of tokens, do not compare.";
   if (best.size() < runs.size()) out += fmt::format(" {} of the runs were not evaluated.", runs.size() - best.size());
   return out;
 }
 
 std::string report_page(const std::vector<ReportRun>& runs, const std::string& written) {
-  return head(runs) + charts(runs) + results(runs) + samples(runs) + config(runs) + checkpoints(runs) + environment(runs) +
-         "</main>\n<footer>" + escape_html(written) + "</footer>\n</body>\n</html>\n";
+  return head(runs) + charts(runs) + results(runs) + rankings(runs) + samples(runs) + config(runs) + checkpoints(runs) +
+         environment(runs) + "</main>\n<footer>" + escape_html(written) + "</footer>\n</body>\n</html>\n";
 }
 
 }  // namespace tradewind::launcher

@@ -22,10 +22,14 @@ struct ReportRun {
   runtime::RunRecord record;
   nlohmann::ordered_json environment;  // of environment.json; null where it cannot be read
   std::vector<ReportCheckpoint> checkpoints;
-  std::string samples_of;  // "step 300"
+  std::vector<nlohmann::ordered_json> rankings;  // what `tradewind evaluate` kept of a recommender, a part each
+  std::string samples_of;                        // "step 300"
   std::vector<std::string> samples;
   std::string samples_problem;  // why there are none; "": they were not asked for
 };
+
+/// A, B, ... as in `compare`; more than 26 go on with AA.
+std::string run_letter(std::size_t run);
 
 /// What a reader wants first, in a sentence or two: how it ended and how good it is.
 std::string verdict(const std::vector<ReportRun>& runs);

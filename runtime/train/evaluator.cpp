@@ -35,6 +35,7 @@ std::string Evaluation::text() const {
   if (bits_per_byte > 0) out += fmt::format(", bits per byte {:.4f}", bits_per_byte);
   for (std::size_t i = 0; i < std::min(headline, metrics.size()); ++i)
     out += fmt::format(", {} {:.4f}", metrics[i].first, metrics[i].second);
+  if (candidates > 0) out += fmt::format(" among {} sampled items", candidates);
   return out;
 }
 

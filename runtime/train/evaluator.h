@@ -14,6 +14,13 @@
 
 namespace tradewind::runtime {
 
+/// Of the held-out events that have a value in common.
+struct EvaluationSlice {
+  std::string slice, value;  // "item:items.csv:category", "shoes"
+  std::int64_t users = 0, targets = 0;
+  std::vector<std::pair<std::string, double>> metrics = {};
+};
+
 struct Evaluation {
   double loss = 0;           // mean negative log-likelihood of the valid targets, nats
   double perplexity = 0;     // exp(loss); 0: not measured
@@ -21,7 +28,9 @@ struct Evaluation {
   std::vector<std::pair<std::string, double>> metrics = {};  // others: "ndcg@10", ...
   std::size_t headline = 0;                                  // how many of them, from the first, a line of text shows
   std::string best_by = "loss";  // what tells the best checkpoint: "loss" (lower), or one of `metrics` (higher)
+  std::int64_t candidates = 0;   // sampled ones that each target was ranked among; 0: all
   std::int64_t targets = 0;
+  std::vector<EvaluationSlice> slices = {};
   double seconds = 0;
 
   /// Of `best_by`. Throws InternalError where it is no metric of these.

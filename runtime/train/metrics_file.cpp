@@ -71,6 +71,8 @@ void MetricsFile::write(std::int64_t step, const Evaluation& evaluation) {
   if (evaluation.perplexity > 0) line["perplexity"] = evaluation.perplexity;
   if (evaluation.bits_per_byte > 0) line["bits_per_byte"] = evaluation.bits_per_byte;
   for (const auto& [name, value] : evaluation.metrics) line[name] = value;
+  if (evaluation.best_by != "loss") line["best_by"] = evaluation.best_by;
+  if (evaluation.candidates > 0) line["sampled_candidates"] = evaluation.candidates;
   line["seconds"] = evaluation.seconds;
   write_line(line);
 }

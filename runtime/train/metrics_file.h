@@ -21,7 +21,8 @@ class MetricsFile {
   /// step, loss, tokens_per_second (or samples_per_second), mfu where known, learning_rate, gradient_norm, seconds,
   /// memory_bytes (of rank 0) and, where it was, skipped. What is not finite is null.
   void write(const StepReport& report);
-  /// step, validation_loss, perplexity, bits_per_byte, seconds.
+  /// step, validation_loss, perplexity, bits_per_byte, the other metrics, best_by where it is one of these, sampled_candidates
+  /// where they were ranked among so many, seconds.
   void write(std::int64_t step, const Evaluation& evaluation);
   /// Any other line. Throws CheckpointError where the disk is full.
   void write_line(const nlohmann::ordered_json& object);

@@ -28,8 +28,9 @@ constexpr int kFormat = 1;  // of the directory; a higher one is refused
 constexpr const char* kElsewhere = "choose another run.directory (--set run.directory=DIR)";
 
 // What moves to old/. status.json is last: without it the directory would count as unknown if the move were cut short.
-constexpr std::array kMoved = {"checkpoints", "metrics.jsonl", "log.txt", "environment.json",
-                               "config.toml", "status.json",   "logs",    "report.html"};
+constexpr std::array kMoved = {
+    "checkpoints", "metrics.jsonl", "log.txt",     "environment.json",     "config.toml",
+    "status.json", "logs",          "report.html", "evaluation-test.json", "evaluation-validation.json"};
 
 // A change of these changes neither the parameters nor the data that a step sees.
 constexpr std::array kFree = {"run.directory", "run.tensorboard", "runtime.",   "evaluate.",

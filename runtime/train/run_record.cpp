@@ -1,6 +1,7 @@
 #include "runtime/train/run_record.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cmath>
 #include <fstream>
@@ -76,6 +77,21 @@ void go_back(RunRecord& run, std::int64_t step, std::int64_t number) {
   std::erase_if(run.evaluations, [&](const RunRecord::Evaluated& e) { return e.step >= step; });
 }
 
+RunRecord::Evaluated evaluated(std::int64_t step, const nlohmann::json& object) {
+  RunRecord::Evaluated out{.step = step,
+                           .loss = number_or_nan(object, "validation_loss"),
+                           .perplexity = number_or_nan(object, "perplexity"),
+                           .bits_per_byte = number_or_nan(object, "bits_per_byte")};
+  constexpr std::array kOthers = {"step", "validation_loss", "perplexity", "bits_per_byte", "sampled_candidates", "seconds"};
+  for (const auto& [key, value] : object.items())
+    if (value.is_number() && std::ranges::find(kOthers, key) == kOthers.end())
+      out.metrics.emplace_back(key, value.get<double>());
+  if (const auto by = object.find("best_by"); by != object.end() && by->is_string()) out.best_by = by->get<std::string>();
+  if (const auto n = object.find("sampled_candidates"); n != object.end() && n->is_number_integer())
+    out.candidates = n->get<std::int64_t>();
+  return out;
+}
+
 void read_metrics(RunRecord& run) {
   std::ifstream in(run.path / "metrics.jsonl", std::ios::binary);
   if (!in) {
@@ -95,10 +111,7 @@ void read_metrics(RunRecord& run) {
     }
     const auto step = object["step"].get<std::int64_t>();
     if (object.contains("validation_loss")) {
-      run.evaluations.push_back({.step = step,
-                                 .loss = number_or_nan(object, "validation_loss"),
-                                 .perplexity = number_or_nan(object, "perplexity"),
-                                 .bits_per_byte = number_or_nan(object, "bits_per_byte")});
+      run.evaluations.push_back(evaluated(step, object));
     } else if (object.contains("loss")) {
       const bool samples = object.contains("samples_per_second");
       run.unit = samples ? "samples/s" : "tokens/s";
@@ -117,6 +130,11 @@ void read_metrics(RunRecord& run) {
 }
 
 }  // namespace
+
+double RunRecord::Evaluated::metric(const std::string& name) const {
+  const auto found = std::ranges::find(metrics, name, &std::pair<std::string, double>::first);
+  return found == metrics.end() ? std::numeric_limits<double>::quiet_NaN() : found->second;
+}
 
 double RunRecord::median_rate() const {
   std::vector<double> rates;
@@ -148,9 +166,12 @@ std::int64_t RunRecord::bad_steps() const {
 }
 
 const RunRecord::Evaluated* RunRecord::best() const {
+  if (evaluations.empty()) return nullptr;
+  const std::string& by = evaluations.back().best_by;
+  const auto badness = [&by](const Evaluated& e) { return by.empty() ? e.loss : -e.metric(by); };
   const Evaluated* out = nullptr;
   for (const Evaluated& e : evaluations)
-    if (std::isfinite(e.loss) && (out == nullptr || e.loss < out->loss)) out = &e;
+    if (std::isfinite(badness(e)) && (out == nullptr || badness(e) < badness(*out))) out = &e;
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace tradewind::runtime {
@@ -17,7 +18,13 @@ struct RunRecord {
   };
   struct Evaluated {
     std::int64_t step;
-    double loss, perplexity, bits_per_byte;  // NaN where the line lacks it
+    double loss, perplexity, bits_per_byte;                    // NaN where the line lacks it
+    std::vector<std::pair<std::string, double>> metrics = {};  // others, as "ndcg@10"
+    std::string best_by = {};     // the one that tells the best, by being high; "": the loss, by being low
+    std::int64_t candidates = 0;  // sampled ones that were ranked among; 0: all
+
+    /// NaN where it was not measured.
+    double metric(const std::string& name) const;
   };
 
   std::filesystem::path path;
@@ -40,7 +47,7 @@ struct RunRecord {
   double peak_memory() const;
   /// Steps that were skipped, or whose loss is not finite.
   std::int64_t bad_steps() const;
-  /// The evaluation with the lowest loss, or null.
+  /// The evaluation with the lowest loss or, where the last one says so, the highest metric; the first of equals; or null.
   const Evaluated* best() const;
 };
 

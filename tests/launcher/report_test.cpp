@@ -104,6 +104,43 @@ BOOST_AUTO_TEST_CASE(a_page_has_all_of_a_run_and_nothing_from_outside) {
   BOOST_CHECK(!fs::exists(s.run() / "report.html.tmp"));
 }
 
+// Of a recommender the metric that it is chosen by tells the best, not the loss, and what `evaluate` kept is shown.
+BOOST_AUTO_TEST_CASE(a_ranking_is_charted_and_tabled_beside_popularity) {
+  const TinyRun& s = shop();
+  const auto evaluation = [](int step, const std::string& loss, const std::string& ndcg, const std::string& more = "") {
+    return "{\"step\":" + std::to_string(step) + ",\"validation_loss\":" + loss + ",\"ndcg@10\":" + ndcg +
+           ",\"hr@10\":0.5,\"mrr\":0.25,\"recall@10\":0.5,\"best_by\":\"ndcg@10\"" + more + ",\"seconds\":1}\n";
+  };
+  const std::string full = line(1, "3.0") + evaluation(1, "3.1", "0.31") + line(2, "2.0") + evaluation(2, "2.1", "0.2");
+  write_metrics(s, full);
+  std::ofstream(s.run() / "evaluation-test.json")
+      << R"({"step":1,"part":"test","ranked_among":"all","seen_items":"leave_out","ndcg@10":0.3217,"hr@10":0.5,"novelty@10":4.25,
+"popularity":{"loss":3.0,"ndcg@10":0.0213,"hr@10":0.05,"novelty@10":1.5},
+"slices":{"item:items.csv:category":[{"value":"<shoes>","users":7,"targets":8,"ndcg@10":0.4,"hr@10":0.6,
+"popularity":{"ndcg@10":0.1}}]},"targets":60})";
+  std::ofstream(s.run() / "evaluation-validation.json") << "[1, {\"popularity\": ";  // cut short
+  const std::string one = page(s, {"run", "--no-samples"});
+  require_parts(
+      one, {"Best ndcg@10 0.3100 at step 1 (validation loss 3.1000)", ">Ranking<", "of the validation part, mean over users",
+            "60 events of the test part, at step 1, each ranked among all items but those",
+            "<th scope=\"row\">ndcg@10</th><td>0.3217</td><td>0.0213</td>",
+            "<th scope=\"row\">novelty@10</th><td>4.2500</td><td>1.5000</td>", "by item:items.csv:category",
+            "<th scope=\"row\">&lt;shoes&gt;</th><td>7</td><td>8</td><td>0.4000</td><td>0.6000</td><td>0.1000</td>"});
+  BOOST_CHECK_EQUAL(count(one, ">mrr<"), 1);      // in the chart's legend
+  BOOST_CHECK_EQUAL(count(one, "recall@10"), 0);  // three curves are enough
+
+  fs::copy(s.run(), s.scratch().path() / "other", fs::copy_options::recursive);
+  const fs::path other = s.scratch().path() / "other";
+  std::ofstream(other / "metrics.jsonl") << line(1, "3.0") << evaluation(1, "3.1", "0.4");
+  require_parts(page(s, {"run", "other", "--no-samples"}),
+                {"B has the highest ndcg@10, 0.4000; next is A with 0.3100", "ndcg@10 0.4000, the highest"});
+  std::ofstream(other / "metrics.jsonl") << line(1, "3.0") << evaluation(1, "3.1", "0.9", ",\"sampled_candidates\":100");
+  const std::string mixed = page(s, {"run", "other", "--no-samples"});
+  require_parts(mixed, {"not evaluated by one rule", "do not compare"});
+  BOOST_CHECK(!holds(mixed, "the highest"));
+  fs::remove_all(other);
+}
+
 BOOST_AUTO_TEST_CASE(the_same_seed_draws_the_same_samples) {
   const TinyRun& s = shop();
   const auto samples = [](const std::string& text) {
