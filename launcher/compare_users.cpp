@@ -29,12 +29,7 @@ std::vector<std::string> header_of(const fs::path& file) {
   std::ifstream in(file);
   std::string line;
   if (!std::getline(in, line)) throw DataError(file.string() + " cannot be read, or is empty");
-  std::vector<std::string> out;
-  for (std::size_t at = 0; at <= line.size();) {
-    const std::size_t end = std::min(line.find(',', at), line.size());
-    out.push_back(line.substr(at, end - at));
-    at = end + 1;
-  }
+  std::vector<std::string> out = runtime::CsvHeader(file.string(), line, 1).columns();
   if (out.size() < 2 || out[0] != "user")
     throw DataError(file.string() + ":1: this is no table of tradewind evaluate --per-user, which begins \"user,\"");
   return out;
@@ -42,7 +37,8 @@ std::vector<std::string> header_of(const fs::path& file) {
 
 Results read_results(const fs::path& file) {
   Results out;
-  const auto columns = header_of(file);
+  auto columns = header_of(file);
+  std::erase_if(columns, [](const std::string& column) { return column.starts_with("slice "); });
   out.metrics.assign(columns.begin() + 1, columns.end());
   std::int64_t line = 1;
   for (const auto& row : read_columns(file, columns, "compare")) {

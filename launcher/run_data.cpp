@@ -119,7 +119,9 @@ models::RankingOptions ranking_options(const RunConfig& config) {
   const auto& e = config.evaluate;
   return {.cutoffs = {e.cutoff},
           .leave_out_seen = e.seen_items == "leave_out",
-          .best_by = e.best_by.empty() ? fmt::format("ndcg@{}", e.cutoff) : e.best_by};
+          .best_by = e.best_by.empty() ? fmt::format("ndcg@{}", e.cutoff) : e.best_by,
+          .candidates = e.candidates,
+          .seed = static_cast<std::uint64_t>(config.run.seed)};
 }
 
 std::shared_ptr<const runtime::Vocabulary> item_vocabulary_of(const runtime::Checkpoint& checkpoint) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 
@@ -9,6 +11,7 @@
 #include "kernels/linear_cross_entropy.h"
 #include "kernels/softmax.h"
 #include "models/recommend/recommender.h"
+#include "models/recommend/sampled_ranking.h"
 #include "runtime/core/transfer.h"
 
 namespace tradewind::models {
@@ -30,18 +33,32 @@ struct Asked {
 /// A target without a row of its own is no candidate, and comes behind all of them.
 constexpr std::int64_t kUnreachable = std::numeric_limits<std::int32_t>::max();
 
-std::vector<TargetRank> ranks_of(Context& context, const Asked& asked, const HeldOut::Queries& of, const Vocabulary& names,
-                                 bool leave_out_seen) {
-  auto catalogue = asked.scores.catalogue();
-  const Tensor seen_offsets = on_device_of<std::int64_t>(context, of.seen.offsets),
-               seen = on_device_of<std::int32_t>(context, of.seen.items);
-  if (leave_out_seen) {
-    catalogue.exclude_offsets = seen_offsets.data<std::int64_t>();
-    catalogue.exclude = seen.data<std::int32_t>();
+/// What the users' items are ranked among.
+struct Candidates {
+  Candidates(Context& context, const Asked& asked, const HeldOut::Queries& of, const Vocabulary& names, bool leave_out_seen)
+      : catalogue(asked.scores.catalogue()),
+        seen_offsets_(on_device_of<std::int64_t>(context, of.seen.offsets)),
+        seen_(on_device_of<std::int32_t>(context, of.seen.items)) {
+    if (const auto candidates = names.candidates(); !candidates.empty()) {
+      allow_ = on_device_of<std::uint8_t>(context, candidates);
+      catalogue.allow = allow_.data<std::uint8_t>();
+    }
+    if (!leave_out_seen) return;
+    catalogue.exclude_offsets = seen_offsets_.data<std::int64_t>();
+    catalogue.exclude = seen_.data<std::int32_t>();
   }
-  const auto candidates = names.candidates();
-  const Tensor allow = candidates.empty() ? Tensor() : on_device_of<std::uint8_t>(context, candidates);
-  if (!candidates.empty()) catalogue.allow = allow.data<std::uint8_t>();
+  kernels::Catalogue catalogue;
+
+ private:
+  Tensor seen_offsets_, seen_, allow_;
+};
+
+[[noreturn]] void throw_not_a_number() {
+  throw DataError("ranking: a score is not a number; the model's parameters are damaged");
+}
+
+std::vector<TargetRank> ranks_of(Context& context, const kernels::Catalogue& catalogue, const Asked& asked,
+                                 const HeldOut::Queries& of) {
   const auto total = static_cast<std::int64_t>(of.targets.items.size());
   const Tensor greater = context.tensor({total}, DType::kInt32), equal = context.tensor({total}, DType::kInt32);
   kernels::catalogue_rank(greater.data<std::int32_t>(), equal.data<std::int32_t>(), catalogue,
@@ -51,9 +68,8 @@ std::vector<TargetRank> ranks_of(Context& context, const Asked& asked, const Hel
   std::vector<TargetRank> out;
   for (std::int64_t t = 0; t < total; ++t) {
     const TargetRank rank{host_greater.data<std::int32_t>()[t], host_equal.data<std::int32_t>()[t]};
-    if (rank.greater >= catalogue.V) throw DataError("ranking: a score is not a number; the model's parameters are damaged");
-    const bool reachable = !names.is_bucket(of.targets.items[static_cast<std::size_t>(t)]);
-    out.push_back(reachable ? rank : TargetRank{kUnreachable, 0});
+    if (rank.greater >= catalogue.V) throw_not_a_number();
+    out.push_back(rank);
   }
   return out;
 }
@@ -78,6 +94,21 @@ double nll_of_given(Context& context, const Tensor& scores, const HeldOut::Queri
   return sum;
 }
 
+/// Each user's best k candidates, fewer where there are no more.
+std::vector<std::vector<std::int32_t>> lists_of(Context& context, const kernels::Catalogue& catalogue, std::int64_t k) {
+  k = std::min(k, catalogue.V);
+  const Tensor ids = context.tensor({catalogue.N, k}, DType::kInt32), scores = context.tensor({catalogue.N, k});
+  kernels::catalogue_top_k(ids.data<std::int32_t>(), scores.data<float>(), catalogue, k, context.launch());
+  const Tensor host_ids = on_host(ids), host_scores = on_host(scores);
+  std::vector<std::vector<std::int32_t>> out(static_cast<std::size_t>(catalogue.N));
+  for (std::int64_t i = 0; i < catalogue.N * k; ++i) {
+    if (std::isnan(host_scores.data<float>()[i])) throw_not_a_number();
+    if (const std::int32_t item = host_ids.data<std::int32_t>()[i]; item >= 0)
+      out[static_cast<std::size_t>(i / k)].push_back(item);
+  }
+  return out;
+}
+
 /// The sum over the targets.
 double nll_of(Context& context, const Asked& asked, const HeldOut::Queries& of) {
   if (asked.scores.given.defined()) return nll_of_given(context, asked.scores.given, of);
@@ -100,6 +131,18 @@ double nll_of(Context& context, const Asked& asked, const HeldOut::Queries& of) 
 
 }  // namespace
 
+DiversityInputs diversity_inputs(const Interactions& interactions) {
+  DiversityInputs out;
+  out.item_users.resize(static_cast<std::size_t>(interactions.items->size()));
+  out.hidden = interactions.items->buckets();
+  for (std::int32_t user = 0; user < interactions.users->size(); ++user) {
+    const auto items = training_items(interactions, user);
+    for (const std::int32_t item : items) ++out.item_users[static_cast<std::size_t>(item)];
+    out.users += items.empty() ? 0 : 1;
+  }
+  return out;
+}
+
 RankingValidation::RankingValidation(std::shared_ptr<const HeldOut> users, RankingOptions options)
     : users_(std::move(users)), options_(std::move(options)) {
   const RankingMetrics metrics(options_.cutoffs);
@@ -114,16 +157,30 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   if (model == nullptr) throw ConfigError("ranking: the model is no recommender");
   const auto start = std::chrono::steady_clock::now();
   RankingMetrics metrics(options_.cutoffs);
+  SliceMetrics slices(options_.slices, options_.cutoffs);
+  std::optional<DiversityMetrics> diversity;
+  if (options_.lists) diversity.emplace(options_.cutoffs, *options_.lists);
+  const Vocabulary& names = *users_->interactions().items;
   double sums[2] = {0, 0};  // nll, targets
   const auto measure = [&](std::int64_t begin, std::int64_t end) {
     const auto of = users_->collate(begin, end);
     const Asked asked(context, *model, of);
-    const auto ranks = ranks_of(context, asked, of, *users_->interactions().items, options_.leave_out_seen);
+    const Candidates all(context, asked, of, names, options_.leave_out_seen);
+    auto ranks = options_.candidates == 0 ? ranks_of(context, all.catalogue, asked, of)
+                                          : ranks_among(context, all.catalogue, of.targets,
+                                                        draw_candidates(*users_, of.targets, begin, end, options_.candidates,
+                                                                        options_.leave_out_seen, options_.seed));
+    for (std::size_t t = 0; t < ranks.size(); ++t)
+      if (names.is_bucket(of.targets.items[t])) ranks[t] = {kUnreachable, 0};
+    if (diversity)
+      for (const auto& list : lists_of(context, all.catalogue, std::ranges::max(options_.cutoffs))) diversity->add(list);
     for (std::int64_t i = begin; i < end; ++i) {
       const auto at = static_cast<std::size_t>(i - begin);
       const auto first = static_cast<std::size_t>(of.targets.offsets[at]),
                  last = static_cast<std::size_t>(of.targets.offsets[at + 1]);
-      const auto values = metrics.add(std::span(ranks).subspan(first, last - first));
+      const auto mine = std::span(ranks).subspan(first, last - first);
+      const auto values = metrics.add(mine);
+      slices.add(users_->user(i), of.targets.of(i - begin), mine);
       if (options_.each_user) options_.each_user(users_->user(i), values);
     }
     sums[0] += nll_of(context, asked, of);
@@ -137,12 +194,17 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   });
   if (plan.communicator != nullptr) {
     metrics.merge(*plan.communicator);
+    slices.merge(*plan.communicator);
+    if (diversity) diversity->merge(*plan.communicator);
     plan.communicator->all_reduce(sums, 2, kernels::DType::kFloat64, ReduceOp::kSum, nullptr);
   }
   Evaluation out;
   out.metrics = metrics.means();
   out.headline = metrics.headline();
+  if (diversity) std::ranges::copy(diversity->values(), std::back_inserter(out.metrics));
+  out.slices = slices.values();
   out.best_by = options_.best_by;
+  out.candidates = options_.candidates;
   out.targets = static_cast<std::int64_t>(sums[1]);
   out.loss = sums[0] / sums[1];
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

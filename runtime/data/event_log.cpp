@@ -42,11 +42,7 @@ class EventReader {
   }
 
   void read(const std::string& path, const std::string& key, Part source) {
-    const TableOptions options{.format = table_format(config_.format, path),
-                               .columns = words_of(config_.columns, " ,\t"),
-                               .separator = config_.separator,
-                               .comment = config_.comment,
-                               .path_key = key};
+    const TableOptions options = table_options(config_, path, key);
     const bool sequences = options.format == TableFormat::kSequences;
     if (!config_.separator.empty() && options.format != TableFormat::kCsv)
       throw ConfigError(
@@ -172,6 +168,14 @@ class EventReader {
 };
 
 }  // namespace
+
+TableOptions table_options(const InteractionsConfig& config, const std::string& path, const std::string& key) {
+  return {.format = table_format(config.format, path),
+          .columns = words_of(config.columns, " ,\t"),
+          .separator = config.separator,
+          .comment = config.comment,
+          .path_key = key};
+}
 
 std::vector<std::string> listed(const std::string& text) {
   std::vector<std::string> out = words_of(text, ",");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/data/interactions.h"
+#include "runtime/data/table_stream.h"
 
 namespace tradewind::runtime {
 
@@ -33,6 +34,9 @@ struct EventLog {
 /// Reads data.path, then data.validation_path and data.test_path where they are set. Rows with problems are told to `sink` and
 /// passed over. Throws as load_interactions does.
 EventLog read_events(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines = false);
+
+/// How `path`, a file that the config key `key` names, is read.
+TableOptions table_options(const InteractionsConfig& config, const std::string& path, const std::string& key);
 
 /// "view, buy" as {"view", "buy"}.
 std::vector<std::string> listed(const std::string& text);

@@ -99,6 +99,14 @@ void add_trained(Batch& batch, Allocator& allocator) {
 
 }  // namespace
 
+std::vector<std::int32_t> training_items(const Interactions& x, std::int32_t user) {
+  std::vector<std::int32_t> out;
+  items_of(out, x, user, [](Part part) { return part == Part::kTrain; });
+  std::ranges::sort(out);
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
 SequenceDataset::SequenceDataset(std::shared_ptr<const Interactions> interactions, const SequenceOptions& options,
                                  Allocator& allocator)
     : interactions_(std::move(interactions)),

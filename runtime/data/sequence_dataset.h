@@ -80,6 +80,9 @@ struct HistoryForm {
   bool times;         // the batch has them
 };
 
+/// The items of a user's training events, ascending, each once.
+std::vector<std::int32_t> training_items(const Interactions& interactions, std::int32_t user);
+
 /// For ranking: every user that has events in `part`; what it had before (in parts before that one), and what came.
 class HeldOut {
  public:

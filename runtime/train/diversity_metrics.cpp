@@ -107,7 +107,7 @@ std::vector<std::pair<std::string, double>> DiversityMetrics::values() const {
     const AtCutoff& at = at_[c];
     if (at.sums[kLists] <= 0) throw DataError("lists: there is no candidate for any user");
     const auto name = [&](const char* what) { return std::string(what) + "@" + std::to_string(cutoffs_[c]); };
-    const Exposure exposure = exposure_of(at.shown);
+    const Exposure exposure = exposure_of({at.shown.begin() + inputs_.hidden, at.shown.end()});
     out.insert(out.end(), {{name("coverage"), exposure.coverage},
                            {name("gini"), exposure.gini},
                            {name("entropy"), exposure.entropy},

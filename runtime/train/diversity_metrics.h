@@ -29,9 +29,10 @@ namespace tradewind::runtime {
 
 /// What is known of the catalogue.
 struct DiversityInputs {
-  std::vector<std::int64_t> item_users;     // [items] users that had the item in training
-  std::int64_t users = 0;                   // that had any
-  std::vector<float> vectors = {};          // [items, width] row-major; empty: no intra_list_diversity
+  std::vector<std::int64_t> item_users;  // [items] users that had the item in training
+  std::int64_t users = 0;                // that had any
+  std::int64_t hidden = 0;          // the first so many rows are never shown and not of the catalogue (buckets of vocabulary.h)
+  std::vector<float> vectors = {};  // [items, width] row-major; empty: no intra_list_diversity
   std::vector<std::int32_t> category = {};  // [items], -1: it has none; empty: no category_diversity
 };
 

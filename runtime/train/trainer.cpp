@@ -47,6 +47,16 @@ void EvaluateConfig::describe(Fields& f) {
   f.field("cutoff", cutoff, "Recommenders: how many items a ranking shows, the k of ndcg@k and others.", {.min = 1});
   f.field("seen_items", seen_items, "Recommenders: whether items of a user's history are candidates.", {"leave_out", "keep"});
   f.field("best_by", best_by, "Recommenders: the metric that tells the best checkpoint, as in \"hr@10\"; \"\": ndcg@cutoff.");
+  f.field(
+      "candidates", candidates,
+      "Recommenders: 0: a held-out item is ranked among all items; N: among N that are drawn for its user by run.seed, "
+      "uniformly with replacement, of those outside the user's training part (with seen_items = \"keep\" of all). Such figures "
+      "do not compare with those of full ranking.",
+      {.min = 0});
+  f.field("cold_items", cold_items, "Recommenders: evaluate --slice cold-items: an item with fewer training events is cold.",
+          {.min = 1});
+  f.field("short_history", short_history,
+          "Recommenders: evaluate --slice history: a user with fewer events before has a short history.", {.min = 1});
 }
 
 void CheckpointConfig::describe(Fields& f) {

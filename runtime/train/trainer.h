@@ -47,6 +47,9 @@ struct EvaluateConfig {
   std::int64_t cutoff = 10;
   std::string seen_items = "leave_out";
   std::string best_by = {};
+  std::int64_t candidates = 0;
+  std::int64_t cold_items = 5;
+  std::int64_t short_history = 5;
   void describe(Fields& f);
 };
 

@@ -159,6 +159,19 @@ BOOST_FIXTURE_TEST_CASE(a_log_becomes_recommendations_in_the_shops_own_ids, Shop
   BOOST_REQUIRE_EQUAL(each.size(), 61U);
   BOOST_CHECK_EQUAL(each[0], "user,ndcg@10,hr@10,mrr,recall@10,precision@10,map@10,mrr@10");
 
+  // Among a few sampled items it is another measure, and says so.
+  BOOST_TEST(e.at("ranked_among") == "all");
+  const std::vector<std::string> sampled = {"evaluate", "run", "--part", "validation", "--set", "evaluate.candidates=20"};
+  const auto with = [](std::vector<std::string> arguments, const std::vector<std::string>& more) {
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  const auto few = nlohmann::json::parse(good(with(sampled, {"--json", "--per-user", "sampled.csv"})).output);
+  BOOST_CHECK(few.at("ranked_among") == "sampled" && few.at("sampled_candidates") == 20 &&
+              few.at("popularity").contains("hr@10"));
+  BOOST_CHECK(holds(good(sampled).output, "20 SAMPLED items"));
+  refused({"compare", "each.csv", "sampled.csv"}, 3, "other metrics");
+
   // The same model twice is no difference; one of fewer steps is compared user by user.
   good({"evaluate", "run", "--part", "validation", "--checkpoint", "140", "--per-user", "early.csv"});
   const auto same =
