@@ -123,8 +123,7 @@ std::string candidates_text(const RunData& data, const RunConfig& config) {
   return fmt::format(
       "{} SAMPLED items, drawn from the {}{}, seed {}. This is not full ranking: the metrics do not compare with those of "
       "evaluate.candidates = 0",
-      config.evaluate.candidates, items, leave_out ? " without those of the user's training part" : "",
-      config.run.seed);
+      config.evaluate.candidates, items, leave_out ? " without those of the user's training part" : "", config.run.seed);
 }
 
 void print_slices(const RankingResult& result) {
