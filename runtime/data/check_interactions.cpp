@@ -56,7 +56,7 @@ class Inspector {
         });
   }
 
-  void look_at_repeats(const EventLog& log, const OrderedEvents& events) {
+  void look_at_repeats(const EventLog& log, const OrderedEvents& events) {  // all users of the log are there
     const bool timed = !events.time.empty();
     std::vector<std::pair<std::int32_t, std::int64_t>> run;  // item and event, of one time or else of one item in a row
     for (std::int64_t user = 0, event = 0; user < events.users(); ++user)
@@ -74,7 +74,7 @@ class Inspector {
       }
   }
 
-  void look_at_users(const Interactions& data, const OrderedEvents& events) {
+  void look_at_users(const Interactions& data, const BuiltInteractions& events) {
     const std::int64_t least = config_.split == "leave_one_out" ? 3 : 2;
     for (std::int32_t user = 0; user < data.users->size(); ++user) {
       const auto n = static_cast<std::int64_t>(data.items_of(user).size());
@@ -88,7 +88,7 @@ class Inspector {
     }
   }
 
-  void look_at_parts(const Interactions& data, const OrderedEvents& events) {
+  void look_at_parts(const Interactions& data, const BuiltInteractions& events) {
     std::vector<bool> trained(index(data.items->size()));
     for (std::size_t i = 0; i < data.part.size(); ++i)
       if (data.part[i] == Part::kTrain) trained[index(data.item[i])] = true;
@@ -127,7 +127,7 @@ class Inspector {
     });
   }
 
-  /// `say` gives Words about an event of an EventLog or of OrderedEvents.
+  /// `say` gives Words about an event of an EventLog, OrderedEvents or BuiltInteractions.
   template <class Events, class Say>
   void warn(const Events& events, std::size_t event, const char* kind, const Say& say) {
     findings_.warn(kind, [&] {
@@ -158,11 +158,13 @@ CheckReport check_interactions(const InteractionsConfig& config, std::uint64_t s
     report.rows = log.rows;
     inspector.look_at_ids(log);
     inspector.look_at_times(log);
-    OrderedEvents events = order_events(log);
-    if (config.repeats == "keep") inspector.look_at_repeats(log, events);
-    const Interactions data = build_interactions(log, events, config, seed, nullptr, nullptr);
-    inspector.look_at_users(data, events);
-    inspector.look_at_parts(data, events);
+    EventsInMemory events(log);
+    if (config.repeats == "keep") inspector.look_at_repeats(log, events.all());
+    MemorySpace space;
+    const BuiltInteractions built = build_interactions(log, events, config, seed, nullptr, nullptr, space);
+    const Interactions& data = built.data;
+    inspector.look_at_users(data, built);
+    inspector.look_at_parts(data, built);
     report.events = data.events();
     report.users = data.users->size();
     report.items = data.items->size();

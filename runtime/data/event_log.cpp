@@ -27,8 +27,13 @@ std::vector<std::string> words_of(const std::string& text, std::string_view sepa
 /// Reads the rows of one file after another into a log.
 class EventReader {
  public:
-  EventReader(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines)
-      : config_(config), sink_(sink), keep_lines_(keep_lines), several_(config.split == "given"), times_(config.time_format) {
+  EventReader(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines, EventTaker* taker)
+      : config_(config),
+        sink_(sink),
+        taker_(taker),
+        keep_lines_(keep_lines),
+        several_(config.split == "given"),
+        times_(config.time_format) {
     wanted_ = {{config.user_key, "data.user_key", true}, {config.item_key, "data.item_key", true}};
     const auto want = [&](const std::string& name, const char* key) -> std::size_t {
       if (name.empty()) return 0;
@@ -51,7 +56,7 @@ class EventReader {
                       config_.separator, path));
     if (sequences) refuse_columns();
     TableStream table(path, options, sequences ? std::vector<WantedColumn>{} : wanted_);
-    const std::int64_t before = log_.events();
+    const std::int64_t before = log_.counted;
     while (table.next(sink_)) {
       ++log_.rows;
       if (sequences)
@@ -60,19 +65,31 @@ class EventReader {
         read_row(table);
       if (several_) log_.source.resize(log_.item.size(), source);
       if (keep_lines_) log_.line.resize(log_.item.size(), table.line());
+      if (log_.item.size() >= kTaken) hand_over();
     }
-    std::string said = fmt::format("{}: {} events", path, with_commas(log_.events() - before));
+    std::string said = fmt::format("{}: {} events", path, with_commas(log_.counted - before));
     if (!table.compression().empty()) said += " in " + table.compression();
     log_.files.push_back(std::move(said));
   }
 
   EventLog finish() {
+    hand_over();
+    log_.time_unit = times_.unit();
     for (std::int32_t kind = 0; kind < kinds_.size(); ++kind)
       if (kinds_.count(kind) == 0) log_.absent_kinds.emplace_back(kinds_.name(kind));
     return std::move(log_);
   }
 
  private:
+  static constexpr std::size_t kTaken = std::size_t{1} << 16;  // events at once
+
+  /// To the taker, where there is one.
+  void hand_over() {
+    if (taker_ == nullptr || log_.item.empty()) return;
+    taker_->take(log_, times_.unit());
+    log_.user.clear(), log_.item.clear(), log_.time.clear(), log_.source.clear(), log_.line.clear();
+  }
+
   void refuse_columns() const {
     for (const auto& [value, key] : {std::pair{&config_.columns, "columns"},
                                      {&config_.time_key, "time_key"},
@@ -102,6 +119,7 @@ class EventReader {
   void add(std::string_view user, std::string_view item) {
     log_.user.push_back(log_.users.add(user));
     log_.item.push_back(log_.items.add(item));
+    ++log_.counted;
   }
 
   void read_sequence(const TableStream& table) {
@@ -159,6 +177,7 @@ class EventReader {
 
   const InteractionsConfig& config_;
   ProblemSink& sink_;
+  EventTaker* taker_;
   bool keep_lines_, several_;
   TimeColumn times_;
   std::vector<WantedColumn> wanted_;
@@ -187,9 +206,9 @@ std::vector<std::string> listed(const std::string& text) {
   return out;
 }
 
-EventLog read_events(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines) {
+EventLog read_events(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines, EventTaker* taker) {
   config.check();
-  EventReader reader(config, sink, keep_lines);
+  EventReader reader(config, sink, keep_lines, taker);
   reader.read(config.path, "data.path", Part::kTrain);
   if (!config.validation_path.empty()) reader.read(config.validation_path, "data.validation_path", Part::kValidation);
   if (!config.test_path.empty()) reader.read(config.test_path, "data.test_path", Part::kTest);

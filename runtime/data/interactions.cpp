@@ -6,12 +6,14 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <utility>
 
 #include "kernels/base/error.h"
 #include "runtime/config/config.h"
 #include "runtime/data/corpus_parts.h"
 #include "runtime/data/ordered_events.h"
+#include "runtime/data/prepared_interactions.h"
 #include "runtime/data/time_parse.h"
 
 namespace tradewind::runtime {
@@ -96,8 +98,9 @@ void put_in_buckets(Interactions& data, const InteractionsConfig& config, const 
     unknown += data.items->is_bucket(row[index(i)]) ? 1 : 0;
   }
   std::array<std::int64_t, 3> events{};
-  for (std::size_t i = 0; i < data.item.size(); ++i) {
-    data.item[i] = row[index(data.item[i])];
+  const auto item = data.item.writable();
+  for (std::size_t i = 0; i < item.size(); ++i) {
+    item[i] = row[index(item[i])];
     if (data.items->is_bucket(data.item[i])) ++events[static_cast<std::size_t>(data.part[i])];
   }
   data.summary += fmt::format(
@@ -119,32 +122,57 @@ void check_buckets(const InteractionsConfig& config, const Vocabulary& existing)
       config.unknown_buckets, existing.buckets(), existing.buckets()));
 }
 
+/// How many events the users and items of the log have that are left.
+struct Counts {
+  std::vector<std::int64_t> of_user, of_item;
+};
+
+Counts count(EventPartitions& events, const EventLog& log) {
+  Counts out{.of_user = std::vector<std::int64_t>(index(log.users.size())),
+             .of_item = std::vector<std::int64_t>(index(log.items.size()))};
+  events.each(EventPartitions::Access::kRead, [&](const OrderedEvents& part) {
+    for (const std::int32_t item : part.item) ++out.of_item[index(item)];
+    for (std::size_t u = 0; u < part.user.size(); ++u) out.of_user[index(part.user[u])] = part.offsets[u + 1] - part.offsets[u];
+  });
+  return out;
+}
+
 /// Events under the numbers of data.users and data.items, the users in order of theirs.
-void renumber(OrderedEvents& events, const EventLog& log, Interactions& data) {
-  std::vector<std::int32_t> item_of(index(log.items.size()));
+void renumber(BuiltInteractions& built, EventPartitions& events, const EventLog& log, const Counts& counts,
+              ColumnSpace& space) {
+  Interactions& data = built.data;
+  std::vector<std::int32_t> item_of(index(log.items.size())), user_of(index(log.users.size()));
   for (std::int32_t i = 0; i < log.items.size(); ++i) item_of[index(i)] = data.items->find(log.items.name(i));
-  data.offsets.assign(index(data.users->size()) + 1, 0);
-  std::vector<std::int64_t> user_of_log(index(data.users->size()), -1);
-  for (std::int32_t u = 0; u < log.users.size(); ++u)
-    if (const std::int32_t id = data.users->find(log.users.name(u)); id >= 0) user_of_log[index(id)] = u;
-  data.item.reserve(events.item.size());
-  data.time.reserve(events.time.size());
-  OrderedEvents kept;
-  for (std::size_t user = 0; user < user_of_log.size(); ++user) {
-    if (const std::int64_t u = user_of_log[user]; u >= 0) {
-      const std::int64_t begin = events.offsets[index(u)], end = events.offsets[index(u + 1)];
-      for (std::int64_t i = begin; i < end; ++i) data.item.push_back(item_of[index(events.item[index(i)])]);
-      const auto append = [&](auto& to, const auto& from) {
-        if (!from.empty()) to.insert(to.end(), from.begin() + begin, from.begin() + end);
-      };
-      append(data.time, events.time);
-      append(kept.source, events.source);
-      append(kept.line, events.line);
+  for (std::int32_t u = 0; u < log.users.size(); ++u) user_of[index(u)] = data.users->find(log.users.name(u));
+  data.offsets = space.column<std::int64_t>(index(data.users->size()) + 1);
+  const auto offsets = data.offsets.writable();
+  for (std::size_t u = 0; u < user_of.size(); ++u)
+    if (user_of[u] >= 0) offsets[index(user_of[u]) + 1] = counts.of_user[u];
+  std::partial_sum(offsets.begin(), offsets.end(), offsets.begin());
+  const std::size_t n = index(offsets.back());
+  data.item = space.column<std::int32_t>(n);
+  bool first = true;
+  const auto scatter = [&](auto& to, const auto& from, const OrderedEvents& part) {
+    if (from.empty()) return;
+    for (std::size_t u = 0; u < part.user.size(); ++u)
+      if (const std::int32_t id = user_of[index(part.user[u])]; id >= 0)
+        std::copy(from.begin() + part.offsets[u], from.begin() + part.offsets[u + 1],
+                  to.writable().begin() + offsets[index(id)]);
+  };
+  events.each(EventPartitions::Access::kRead, [&](OrderedEvents& part) {
+    if (part.item.empty()) return;
+    if (std::exchange(first, false)) {
+      if (!part.time.empty()) data.time = space.column<std::int64_t>(n);
+      if (!part.source.empty()) built.source = space.column<Part>(n);
+      if (!part.line.empty()) built.line = space.column<std::int64_t>(n);
     }
-    data.offsets[user + 1] = data.events();
-  }
-  kept.offsets = data.offsets;
-  events = std::move(kept);
+    std::vector<std::int32_t> renumbered(part.item.size());
+    std::ranges::transform(part.item, renumbered.begin(), [&](std::int32_t item) { return item_of[index(item)]; });
+    scatter(data.item, renumbered, part);
+    scatter(data.time, part.time, part);
+    scatter(built.source, part.source, part);
+    scatter(built.line, part.line, part);
+  });
 }
 
 std::uint64_t checksum_of(const Interactions& data) {
@@ -161,6 +189,10 @@ std::uint64_t checksum_of(const Interactions& data) {
 
 void InteractionsConfig::describe(Fields& f) {
   f.field("path", path, "The table of events, plain or compressed with gzip, zstd or xz.");
+  f.field("prepared", prepared,
+          "The file that `tradewind prepare` made of the table: it is mapped, not read; \"\": read the table. Where the table "
+          "is still "
+          "there, it must be the one that was prepared.");
   f.field("validation_path", validation_path, "With split = \"given\": the table of events to validate on.");
   f.field("test_path", test_path, "With split = \"given\": the table of events to test on.");
   f.field("format", format,
@@ -228,10 +260,11 @@ void InteractionsConfig::check() const {
                        validation_fraction, test_fraction));
 }
 
-Interactions build_interactions(const EventLog& log, OrderedEvents& events, const InteractionsConfig& config,
-                                std::uint64_t seed, const Vocabulary* existing_users, const Vocabulary* existing_items) {
-  const std::int64_t read = events.events();
-  Interactions data;
+BuiltInteractions build_interactions(const EventLog& log, EventPartitions& events, const InteractionsConfig& config,
+                                     std::uint64_t seed, const Vocabulary* existing_users, const Vocabulary* existing_items,
+                                     ColumnSpace& space) {
+  BuiltInteractions built;
+  Interactions& data = built.data;
   data.summary = describe_log(log);
   const auto say = [&](std::int64_t n, const char* what) {
     if (n > 0) data.summary += fmt::format("\n{}: {}", what, with_commas(n));
@@ -243,33 +276,35 @@ Interactions build_interactions(const EventLog& log, OrderedEvents& events, cons
   if (existing_items != nullptr && !buckets) {
     std::vector<bool> known(index(items));
     for (std::int32_t i = 0; i < items; ++i) known[index(i)] = existing_items->find(log.items.name(i)) >= 0;
-    say(events.keep([&](std::int64_t, std::int64_t event) { return known[index(events.item[index(event)])]; }),
-        "left out, as the model does not know their items");
+    std::int64_t gone = 0;
+    events.each(EventPartitions::Access::kChange, [&](OrderedEvents& part) {
+      gone += part.keep([&](std::int64_t, std::int64_t event) { return known[index(part.item[index(event)])]; });
+    });
+    say(gone, "left out, as the model does not know their items");
   }
   say(keep_core(events, config.min_user_events, buckets ? 0 : config.min_item_events, items),
       buckets ? "left out as users have too few" : "left out as users or items have too few");
-  if (events.events() == 0) refuse_nothing(config, log, read);
+  const Counts counts = count(events, log);
+  if (std::ranges::all_of(counts.of_user, [](std::int64_t n) { return n == 0; })) refuse_nothing(config, log, log.counted);
 
-  std::vector<std::int64_t> of_item(index(items)), of_user(index(log.users.size()));
-  for (const std::int32_t item : events.item) ++of_item[index(item)];
-  for (std::size_t u = 0; u < of_user.size(); ++u) of_user[u] = events.offsets[u + 1] - events.offsets[u];
-  data.users = numbered(log.users, of_user, existing_users);
-  data.items = numbered(log.items, of_item, buckets ? nullptr : existing_items);
+  data.users = numbered(log.users, counts.of_user, existing_users);
+  data.items = numbered(log.items, counts.of_item, buckets ? nullptr : existing_items);
   if (existing_users != nullptr) say(data.users->size() - existing_users->size(), "users that the model does not know");
+  const std::int64_t left = std::accumulate(counts.of_user.begin(), counts.of_user.end(), std::int64_t{0});
   if (data.items->size() < 2)
     throw ProblemError({.kind = "one_item",
                         .file = config.path,
-                        .what = fmt::format("{} event{} of one item, \"{}\"", with_commas(events.events()),
-                                            events.events() == 1 ? "" : "s", data.items->name(0).substr(0, 80)),
+                        .what = fmt::format("{} event{} of one item, \"{}\"", with_commas(left), left == 1 ? "" : "s",
+                                            data.items->name(0).substr(0, 80)),
                         .repair = "A recommender needs events of several items"});
-  renumber(events, log, data);
+  renumber(built, events, log, counts, space);
   data.summary += fmt::format("\n{} events of {} users with {} items", with_commas(data.events()),
                               with_commas(data.users->size()), with_commas(data.items->size()));
   if (!data.time.empty()) {
-    const auto [first, last] = std::ranges::minmax(data.time);
+    const auto [first, last] = std::ranges::minmax(data.time.span());
     data.summary += fmt::format("\ntimes: {} to {} (UTC)", time_text(first), time_text(last));
   }
-  split_events(data, config, seed, events.source);
+  split_events(data, config, seed, built.source, space);
   if (existing_items == nullptr && std::ranges::find(data.part, Part::kTrain) == data.part.end())
     throw ProblemError({.kind = "no_training",
                         .file = config.path,
@@ -277,15 +312,20 @@ Interactions build_interactions(const EventLog& log, OrderedEvents& events, cons
                         .repair = "Lower data.validation_fraction and data.test_fraction, or give more events"});
   if (buckets) put_in_buckets(data, config, existing_items);
   data.checksum = checksum_of(data);
-  return data;
+  return built;
 }
 
 Interactions load_interactions(const InteractionsConfig& config, std::uint64_t seed, const Vocabulary* existing_users,
                                const Vocabulary* existing_items) {
+  if (!config.prepared.empty()) {
+    require(existing_users == nullptr, "load_interactions", "a prepared file has users of its own");
+    return open_prepared_interactions(config, seed, existing_items);
+  }
   ThrowProblems sink;
   EventLog log = read_events(config, sink);
-  OrderedEvents events = order_events(log);
-  return build_interactions(log, events, config, seed, existing_users, existing_items);
+  EventsInMemory events(log);
+  MemorySpace space;
+  return build_interactions(log, events, config, seed, existing_users, existing_items, space).data;
 }
 
 }  // namespace tradewind::runtime

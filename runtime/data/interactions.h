@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "runtime/config/fields.h"
+#include "runtime/data/column.h"
 #include "runtime/data/problem.h"
 #include "runtime/data/vocabulary.h"
 
@@ -29,6 +30,7 @@ namespace tradewind::runtime {
 /// The section [data] of models that learn from events.
 struct InteractionsConfig {
   std::string path = {};
+  std::string prepared = {};
   std::string validation_path = {};
   std::string test_path = {};
   std::string format = "auto";
@@ -61,17 +63,17 @@ enum class Part : std::uint8_t { kTrain, kValidation, kTest };
 
 struct Interactions {
   std::shared_ptr<const Vocabulary> users, items;  // counts: events, of all parts; users have no buckets
-  std::vector<std::int64_t> offsets;               // [users + 1]: user u has the events [offsets[u], offsets[u + 1])
-  std::vector<std::int32_t> item;                  // [events], a user's in order of time
-  std::vector<std::int64_t> time;                  // [events] microseconds since 1970 in UTC; empty without data.time_key
-  std::vector<Part> part;                          // [events]
+  Column<std::int64_t> offsets;                    // [users + 1]: user u has the events [offsets[u], offsets[u + 1])
+  Column<std::int32_t> item;                       // [events], a user's in order of time
+  Column<std::int64_t> time;                       // [events] microseconds since 1970 in UTC; empty without data.time_key
+  Column<Part> part;                               // [events]
   std::uint64_t checksum = 0;                      // XXH3-64 of all the above
   std::string summary;                             // lines for the run log
 
   std::int64_t events() const { return static_cast<std::int64_t>(item.size()); }
   std::span<const std::int32_t> items_of(std::int32_t user) const {
     const auto u = static_cast<std::size_t>(user);
-    return std::span(item).subspan(static_cast<std::size_t>(offsets[u]), static_cast<std::size_t>(offsets[u + 1] - offsets[u]));
+    return item.span().subspan(static_cast<std::size_t>(offsets[u]), static_cast<std::size_t>(offsets[u + 1] - offsets[u]));
   }
 };
 

@@ -37,6 +37,7 @@ std::int64_t part_of(std::int64_t n, double fraction) {
 }
 
 std::string leave_one_out(Interactions& data) {
+  const auto parts = data.part.writable();
   std::int64_t short_ones = 0;
   for (std::size_t user = 0; user + 1 < data.offsets.size(); ++user) {
     const std::size_t begin = index(data.offsets[user]), end = index(data.offsets[user + 1]);
@@ -44,8 +45,8 @@ std::string leave_one_out(Interactions& data) {
       ++short_ones;
       continue;
     }
-    data.part[end - 2] = Part::kValidation;
-    data.part[end - 1] = Part::kTest;
+    parts[end - 2] = Part::kValidation;
+    parts[end - 1] = Part::kTest;
   }
   return short_ones == 0
              ? "leave one out"
@@ -55,6 +56,7 @@ std::string leave_one_out(Interactions& data) {
 std::string by_ratio(Interactions& data, const InteractionsConfig& config, std::uint64_t seed) {
   std::vector<std::uint64_t> item_hash(index(data.items->size()));
   for (std::int32_t i = 0; i < data.items->size(); ++i) item_hash[index(i)] = hash_of(data.items->name(i));
+  const auto parts = data.part.writable();
   // An event is known by its user, its item, and which of the user's events with it it is.
   std::vector<std::int64_t> occurrences(item_hash.size());
   std::vector<std::uint64_t> key;
@@ -73,26 +75,42 @@ std::string by_ratio(Interactions& data, const InteractionsConfig& config, std::
     const auto n = static_cast<std::int64_t>(items.size());
     const std::int64_t test = part_of(n, config.test_fraction), validation = part_of(n, config.validation_fraction);
     for (std::int64_t i = 0; i < test + validation; ++i)
-      data.part[index(data.offsets[index(user)]) + order[index(i)]] = i < test ? Part::kTest : Part::kValidation;
+      parts[index(data.offsets[index(user)]) + order[index(i)]] = i < test ? Part::kTest : Part::kValidation;
   }
   return fmt::format("of each user at random {:g} to validation and {:g} to test, seed {}", config.validation_fraction,
                      config.test_fraction, seed);
 }
 
+/// The time that `rank` others are not above: of 16 bits after the other those are counted that agree so far.
+std::int64_t nth_time(std::span<const std::int64_t> times, std::int64_t rank) {
+  constexpr std::uint64_t kSign = std::uint64_t{1} << 63;
+  constexpr int kBits = 16;
+  std::uint64_t found = 0;
+  for (int shift = 64 - kBits; shift >= 0; shift -= kBits) {
+    std::vector<std::int64_t> counts(std::size_t{1} << kBits);
+    for (const std::int64_t time : times) {
+      const std::uint64_t key = static_cast<std::uint64_t>(time) ^ kSign;
+      if (shift + kBits == 64 || key >> (shift + kBits) == found) ++counts[key >> shift & 0xFFFF];
+    }
+    std::size_t bucket = 0;
+    for (; rank >= counts[bucket]; ++bucket) rank -= counts[bucket];
+    found = found << kBits | bucket;
+  }
+  return static_cast<std::int64_t>(found ^ kSign);
+}
+
 std::string by_time(Interactions& data, const InteractionsConfig& config) {
   const std::int64_t n = data.events();
-  std::vector<std::int64_t> times = data.time;
   // Events of one time stay together, on the later side.
   const auto time_at = [&](std::int64_t rank) {
-    if (rank >= n) return std::numeric_limits<std::int64_t>::max();
-    std::nth_element(times.begin(), times.begin() + rank, times.end());
-    return times[index(rank)];
+    return rank >= n ? std::numeric_limits<std::int64_t>::max() : nth_time(data.time.span(), rank);
   };
   const std::int64_t test_events = part_of(n, config.test_fraction);
   const std::int64_t test = time_at(n - test_events);
   const std::int64_t validation = time_at(n - test_events - part_of(n, config.validation_fraction));
-  for (std::size_t i = 0; i < data.part.size(); ++i)
-    data.part[i] = data.time[i] >= test ? Part::kTest : data.time[i] >= validation ? Part::kValidation : Part::kTrain;
+  const auto parts = data.part.writable();
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    parts[i] = data.time[i] >= test ? Part::kTest : data.time[i] >= validation ? Part::kValidation : Part::kTrain;
   std::string said = "by time";
   if (config.validation_fraction > 0) said += fmt::format(", validation from {}", time_text(validation));
   if (config.test_fraction > 0) said += fmt::format(", test from {}", time_text(test));
@@ -107,7 +125,7 @@ std::string by_user(Interactions& data, const InteractionsConfig& config, std::u
                       : u < config.test_fraction + config.validation_fraction ? Part::kValidation
                                                                               : Part::kTrain;
     ++users[static_cast<std::size_t>(part)];
-    const auto begin = data.part.begin();
+    const auto begin = data.part.writable().begin();
     std::fill(begin + data.offsets[index(user)], begin + data.offsets[index(user) + 1], part);
   }
   return fmt::format("by user, seed {}: {} train, {} validation, {} test", seed, with_commas(users[0]), with_commas(users[1]),
@@ -135,8 +153,10 @@ std::string describe_parts(const Interactions& data) {
 
 }  // namespace
 
-void split_events(Interactions& data, const InteractionsConfig& config, std::uint64_t seed, const std::vector<Part>& source) {
-  data.part.assign(data.item.size(), Part::kTrain);
+void split_events(Interactions& data, const InteractionsConfig& config, std::uint64_t seed, const Column<Part>& source,
+                  ColumnSpace& space) {
+  static_assert(Part::kTrain == Part{});  // what a new column holds
+  data.part = space.column<Part>(data.item.size());
   std::string how = "none, all is training";
   if (config.split == "leave_one_out") how = leave_one_out(data);
   if (config.split == "ratio") how = by_ratio(data, config, seed);
@@ -144,7 +164,7 @@ void split_events(Interactions& data, const InteractionsConfig& config, std::uin
   if (config.split == "user") how = by_user(data, config, seed);
   if (config.split == "given") {
     require(source.size() == data.item.size(), "split_events", "one file an event is needed");
-    data.part = source;
+    std::ranges::copy(source, data.part.writable().begin());
     how = "given files";
   }
   data.summary += fmt::format("\nsplit: {}{}", how, describe_parts(data));

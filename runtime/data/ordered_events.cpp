@@ -1,7 +1,6 @@
 #include "runtime/data/ordered_events.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "kernels/base/error.h"
@@ -25,17 +24,17 @@ void put_in_order(std::vector<T>& values, const std::vector<std::int64_t>& order
 std::int64_t OrderedEvents::keep(const std::function<bool(std::int64_t, std::int64_t)>& keeps) {
   std::int64_t kept = 0;
   const std::int64_t before = events();
-  for (std::int64_t user = 0, event = 0; user < users(); ++user) {
-    const std::int64_t end = offsets[index(user + 1)], begin = kept;
+  for (std::int64_t u = 0, event = 0; u < users(); ++u) {
+    const std::int64_t end = offsets[index(u + 1)], begin = kept;
     for (; event < end; ++event) {
-      if (!keeps(user, event)) continue;
+      if (!keeps(u, event)) continue;
       const std::size_t from = index(event), to = index(kept++);
       item[to] = item[from];
       if (!time.empty()) time[to] = time[from];
       if (!source.empty()) source[to] = source[from];
       if (!line.empty()) line[to] = line[from];
     }
-    offsets[index(user)] = begin;
+    offsets[index(u)] = begin;
   }
   offsets.back() = kept;
   const auto cut = [&](auto& values) {
@@ -45,16 +44,22 @@ std::int64_t OrderedEvents::keep(const std::function<bool(std::int64_t, std::int
   return before - kept;
 }
 
-OrderedEvents order_events(EventLog& log) {
-  const std::vector<std::int32_t> user = std::exchange(log.user, {});
-  OrderedEvents out{.offsets = std::vector<std::int64_t>(index(log.users.size()) + 1),
-                    .item = std::exchange(log.item, {}),
-                    .time = std::exchange(log.time, {}),
-                    .source = std::exchange(log.source, {}),
-                    .line = std::exchange(log.line, {})};
-  for (const std::int32_t u : user) ++out.offsets[index(u) + 1];
-  std::partial_sum(out.offsets.begin(), out.offsets.end(), out.offsets.begin());
-  std::vector<std::int64_t> next(out.offsets.begin(), out.offsets.end() - 1), order(user.size());
+OrderedEvents order_events(EventArrays& events, std::int32_t log_users) {
+  const std::vector<std::int32_t> user = std::exchange(events.user, {});
+  OrderedEvents out{.user = {},
+                    .offsets = {0},
+                    .item = std::exchange(events.item, {}),
+                    .time = std::exchange(events.time, {}),
+                    .source = std::exchange(events.source, {}),
+                    .line = std::exchange(events.line, {})};
+  std::vector<std::int64_t> next(index(log_users));  // of each user: how many, then where its next event goes
+  for (const std::int32_t u : user) ++next[index(u)];
+  for (std::int32_t u = 0; u < log_users; ++u) {
+    if (next[index(u)] == 0) continue;
+    out.user.push_back(u);
+    out.offsets.push_back(out.offsets.back() + std::exchange(next[index(u)], out.offsets.back()));
+  }
+  std::vector<std::int64_t> order(user.size());
   for (std::size_t event = 0; event < user.size(); ++event)
     order[index(next[index(user[event])]++)] = static_cast<std::int64_t>(event);
   if (!out.time.empty()) {
@@ -71,37 +76,57 @@ OrderedEvents order_events(EventLog& log) {
   return out;
 }
 
-std::int64_t drop_repeats(OrderedEvents& events, const std::string& repeats, std::int32_t items) {
-  if (repeats == "keep") return 0;
-  // Stretches of events within which an item counts once; the last stretch that had an item, and the last event met.
-  std::vector<std::int64_t> stretch_of(index(items), -1);
-  std::int64_t stretch = -1, last_user = -1, last_time = 0;
-  std::int32_t last_item = -1;
-  require(repeats != "same_time" || events.time.size() == events.item.size(), "drop_repeats", "there are no times");
-  return events.keep([&](std::int64_t user, std::int64_t event) {
-    const std::int32_t item = events.item[index(event)];
-    const std::int64_t time = repeats == "same_time" ? events.time[index(event)] : 0;
-    const bool begins = std::exchange(last_user, user) != user;
-    const bool in_a_row = !begins && last_item == item;
-    if (std::exchange(last_time, time) != time || begins) ++stretch;
-    last_item = item;
-    if (repeats == "in_a_row") return !in_a_row;
-    return std::exchange(stretch_of[index(item)], stretch) != stretch;
-  });
+std::int64_t EventPartitions::events() {
+  std::int64_t out = 0;
+  each(Access::kRead, [&](const OrderedEvents& part) { out += part.events(); });
+  return out;
 }
 
-std::int64_t keep_core(OrderedEvents& events, std::int64_t min_user_events, std::int64_t min_item_events, std::int32_t items) {
+std::int64_t drop_repeats(EventPartitions& events, const std::string& repeats, std::int32_t items) {
+  if (repeats == "keep") return 0;
+  // Stretches of events within which an item counts once; the last stretch that had an item.
+  std::vector<std::int64_t> stretch_of(index(items), -1);
+  std::int64_t stretch = -1, gone = 0;
+  events.each(EventPartitions::Access::kChange, [&](OrderedEvents& part) {
+    std::int64_t last_user = -1, last_time = 0;
+    std::int32_t last_item = -1;
+    require(repeats != "same_time" || part.time.size() == part.item.size(), "drop_repeats", "there are no times");
+    gone += part.keep([&](std::int64_t user, std::int64_t event) {
+      const std::int32_t item = part.item[index(event)];
+      const std::int64_t time = repeats == "same_time" ? part.time[index(event)] : 0;
+      const bool begins = std::exchange(last_user, user) != user;
+      const bool in_a_row = !begins && last_item == item;
+      if (std::exchange(last_time, time) != time || begins) ++stretch;
+      last_item = item;
+      if (repeats == "in_a_row") return !in_a_row;
+      return std::exchange(stretch_of[index(item)], stretch) != stretch;
+    });
+  });
+  return gone;
+}
+
+std::int64_t keep_core(EventPartitions& events, std::int64_t min_user_events, std::int64_t min_item_events,
+                       std::int32_t items) {
   if (min_user_events <= 1 && min_item_events <= 1) return 0;
+  std::vector<std::int64_t> count(index(items)), left(count.size());
+  const auto add_to = [](std::vector<std::int64_t>& counts, const OrderedEvents& part) {
+    for (const std::int32_t item : part.item) ++counts[index(item)];
+  };
+  events.each(EventPartitions::Access::kRead, [&](const OrderedEvents& part) { add_to(count, part); });
   std::int64_t dropped = 0;
   for (std::int64_t gone = -1; gone != 0; dropped += gone) {
-    std::vector<std::int64_t> count(index(items));
-    for (const std::int32_t item : events.item) ++count[index(item)];
-    // keep() moves the offsets behind it: those of a user are read before its first event.
-    std::int64_t last_user = -1, of_user = 0;
-    gone = events.keep([&](std::int64_t user, std::int64_t event) {
-      if (std::exchange(last_user, user) != user) of_user = events.offsets[index(user + 1)] - event;
-      return of_user >= min_user_events && count[index(events.item[index(event)])] >= min_item_events;
+    gone = 0;
+    std::ranges::fill(left, 0);
+    events.each(EventPartitions::Access::kChange, [&](OrderedEvents& part) {
+      // keep() moves the offsets behind it: those of a user are read before its first event.
+      std::int64_t last_user = -1, of_user = 0;
+      gone += part.keep([&](std::int64_t user, std::int64_t event) {
+        if (std::exchange(last_user, user) != user) of_user = part.offsets[index(user + 1)] - event;
+        return of_user >= min_user_events && count[index(part.item[index(event)])] >= min_item_events;
+      });
+      add_to(left, part);
     });
+    count.swap(left);
   }
   return dropped;
 }

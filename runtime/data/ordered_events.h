@@ -1,8 +1,9 @@
-// Between a log of events and the data of a recommender: each user's events in order, and what is left out of them.
+// From a log to the events of a recommender: each user's events in order, and what is left out of them.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,35 +11,66 @@
 
 namespace tradewind::runtime {
 
-/// Events by user; the numbers are those of the log.
+/// Events by user.
 struct OrderedEvents {
+  std::vector<std::int32_t> user;     // [users], ascending; numbers are those of the log
   std::vector<std::int64_t> offsets;  // [users + 1]
   std::vector<std::int32_t> item;     // [events], a user's in order of time, those of one time as in the files
   std::vector<std::int64_t> time;     // [events], or empty as in the log; so the next two
   std::vector<Part> source;
   std::vector<std::int64_t> line;
 
-  std::int64_t users() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+  std::int64_t users() const { return static_cast<std::int64_t>(user.size()); }
   std::int64_t events() const { return static_cast<std::int64_t>(item.size()); }
-  /// Leaves out the events for which `keeps(user, event)` is false; it is asked in order. Returns how many went.
-  std::int64_t keep(const std::function<bool(std::int64_t user, std::int64_t event)>& keeps);
+  /// Leaves out the events for which `keeps(i, event)` is false, user[i] its user; it is asked in order. Returns how many went.
+  std::int64_t keep(const std::function<bool(std::int64_t i, std::int64_t event)>& keeps);
 };
 
-/// Empties the log's arrays of events as it goes, so that they are not held twice.
-OrderedEvents order_events(EventLog& log);
+/// Of those users that have events among `log_users`, which are the numbers of all. Empties the log's arrays of events as it
+/// goes, so that they are not held twice.
+OrderedEvents order_events(EventArrays& events, std::int32_t log_users);
+
+/// The events of a log, all of a user in one partition: one that is in memory, or many, of which one is at a time.
+class EventPartitions {
+ public:
+  virtual ~EventPartitions() = default;
+  enum class Access : std::uint8_t { kRead, kChange };
+  /// `visit` gets one partition after the other, and with kChange what it makes of it stays.
+  virtual void each(Access access, const std::function<void(OrderedEvents&)>& visit) = 0;
+  std::int64_t events();
+};
+
+class EventsInMemory final : public EventPartitions {
+ public:
+  explicit EventsInMemory(EventLog& log) : all_(order_events(log, log.users.size())) {}
+  void each(Access, const std::function<void(OrderedEvents&)>& visit) override { visit(all_); }
+  const OrderedEvents& all() const { return all_; }
+
+ private:
+  OrderedEvents all_;
+};
 
 /// As data.repeats says: "keep", "same_time", "in_a_row", "first". `items`: how many there are. Returns how many went.
-std::int64_t drop_repeats(OrderedEvents& events, const std::string& repeats, std::int32_t items);
+std::int64_t drop_repeats(EventPartitions& events, const std::string& repeats, std::int32_t items);
 
 /// The k-core: users and items with fewer events go until all have enough. Returns how many events went.
-std::int64_t keep_core(OrderedEvents& events, std::int64_t min_user_events, std::int64_t min_item_events, std::int32_t items);
+std::int64_t keep_core(EventPartitions& events, std::int64_t min_user_events, std::int64_t min_item_events, std::int32_t items);
 
-/// What load_interactions does with a log once it is read and ordered. Leaves in `events` those that are left, in the order of
-/// the result, without their items and times.
-Interactions build_interactions(const EventLog& log, OrderedEvents& events, const InteractionsConfig& config,
-                                std::uint64_t seed, const Vocabulary* existing_users, const Vocabulary* existing_items);
+/// What a log comes to, and beside its events where they come from.
+struct BuiltInteractions {
+  Interactions data;
+  Column<Part> source;  // as in OrderedEvents, in the order of the result
+  Column<std::int64_t> line;
+};
 
-/// Gives each event its part as data.split says. `source`: as in OrderedEvents. Appends what there is to say to the summary.
-void split_events(Interactions& data, const InteractionsConfig& config, std::uint64_t seed, const std::vector<Part>& source);
+/// What load_interactions does with a log once it is read and ordered; columns are made in `space`.
+BuiltInteractions build_interactions(const EventLog& log, EventPartitions& events, const InteractionsConfig& config,
+                                     std::uint64_t seed, const Vocabulary* existing_users, const Vocabulary* existing_items,
+                                     ColumnSpace& space);
+
+/// Gives each event its part as data.split says. `source`: as in BuiltInteractions. Appends what there is to say to the
+/// summary.
+void split_events(Interactions& data, const InteractionsConfig& config, std::uint64_t seed, const Column<Part>& source,
+                  ColumnSpace& space);
 
 }  // namespace tradewind::runtime

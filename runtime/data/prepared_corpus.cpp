@@ -87,6 +87,9 @@ TextPart part_of(const PreparedFile& file, const json& source, bool separate) {
 CorpusParts open_prepared_corpus(const DataConfig& config, const Tokenizer* existing) {
   const PreparedFile file(config.prepared);
   const json& description = file.description();
+  if (file.tokenizer().is_null())
+    throw DataError(fmt::format("{} holds prepared events, and the model reads text. Name another file with data.prepared",
+                                config.prepared));
   check_key(config, description.at("key"));
   const json& sources = description.at("sources");
   check_source(config, "data.path", config.path, sources.at(0));

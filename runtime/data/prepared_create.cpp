@@ -85,6 +85,7 @@ class NewFile {
   hid_t create(int descriptor) {
     const detail::ExportDriverInfo info{descriptor, &failure_};
     ok(H5Pset_driver(access_.id(), driver_.id(), &info), "setting the file driver");
+    ok(H5Pset_alignment(access_.id(), 1, 8), "asking for alignment");  // so that a mapped array can be read in place
     ok(H5Pset_userblock(creation_.id(), kUserBlock), "asking for a user block");
     ok(H5Tset_size(text_.id(), H5T_VARIABLE), "setting the text type");
     ok(H5Tset_cset(text_.id(), H5T_CSET_UTF8), "setting the text type");
@@ -134,8 +135,13 @@ void create_prepared(const fs::path& path, const nlohmann::json& tokenizer, cons
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor < 0) throw DataError(fmt::format("creating {}: {}", path.string(), std::system_category().message(errno)));
   const std::unique_ptr<const int, void (*)(const int*)> closer(&descriptor, [](const int* d) { ::close(*d); });
-  const std::string texts[] = {tokenizer.dump(), description.dump()};
-  std::vector<PreparedArray> all = {array_of("/tokenizer", texts[0]), array_of("/description", texts[1])};
+  std::vector<std::string> texts;
+  std::vector<PreparedArray> all;
+  const auto add = [&](const char* name, const nlohmann::json& j) {
+    all.push_back(array_of(name, texts.emplace_back(j.dump())));
+  };
+  if (!tokenizer.is_null()) add("/tokenizer", tokenizer);
+  add("/description", description);
   all.insert(all.end(), arrays.begin(), arrays.end());
   NewFile out(path, descriptor);
   out.write_attribute("format", kPreparedFormat);
@@ -143,7 +149,7 @@ void create_prepared(const fs::path& path, const nlohmann::json& tokenizer, cons
   out.write_attribute("summary", description.at("summary"));
   for (PreparedArray& array : all) out.create_array(array);
   out.close();
-  for (std::size_t i = 0; i < 2; ++i) write(descriptor, path, all[i].offset, texts[i]);
+  for (std::size_t i = 0; i < texts.size(); ++i) write(descriptor, path, all[i].offset, texts[i]);
   struct stat info {};
   if (fstat(descriptor, &info) != 0)
     throw DataError(fmt::format("looking at {}: {}", path.string(), std::system_category().message(errno)));
@@ -151,7 +157,7 @@ void create_prepared(const fs::path& path, const nlohmann::json& tokenizer, cons
   write(descriptor, path, 0, user_block(all, bytes, checksum_of_rest(descriptor, all, bytes)));
   if (::fsync(descriptor) != 0)
     throw DataError(fmt::format("syncing {}: {}", path.string(), std::system_category().message(errno)));
-  arrays.assign(all.begin() + 2, all.end());
+  arrays.assign(all.begin() + static_cast<std::ptrdiff_t>(texts.size()), all.end());
 }
 
 }  // namespace tradewind::runtime

@@ -137,7 +137,8 @@ bool is_prepared(const fs::path& path) {
 PreparedFile::PreparedFile(const fs::path& path) : file_(std::make_shared<const Descriptor>(path)) {
   read_user_block();
   verify();
-  tokenizer_ = json_of("/tokenizer");
+  const auto is_tokenizer = [](const PreparedArray& array) { return array.name == "/tokenizer"; };
+  if (std::ranges::any_of(arrays_, is_tokenizer)) tokenizer_ = json_of("/tokenizer");
   description_ = json_of("/description");
 }
 

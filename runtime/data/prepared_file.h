@@ -1,6 +1,6 @@
 // A prepared data set: the tokens of a text in one HDF5 file, which h5py and h5dump read too.
 //
-// /tokenizer            uint8: its JSON
+// /tokenizer            uint8: its JSON; of a text alone (of events: prepared_interactions.h)
 // /description          uint8, JSON: how it was made, from which files, what it holds
 // /training/tokens      uint16, or int32 where the vocabulary needs it: the stream of text_dataset.h, as it is
 // /training/documents   int64: where in it each document begins (its end-of-text token; 0 for a whole text)
@@ -42,9 +42,9 @@ struct PreparedArray {
   std::uint64_t bytes() const { return static_cast<std::uint64_t>(count) * static_cast<std::uint64_t>(bytes_each); }
 };
 
-/// Writes the file `path`, which must not exist, with `tokenizer` and `description` (which has a "summary"), and room for
-/// `arrays`: sets their offsets, where the caller writes their bytes. Throws DataError. Calls the HDF5 library: from one thread
-/// of the process at a time.
+/// Writes the file `path`, which must not exist, with `tokenizer` where it is not null, and `description` (which has a
+/// "summary"), and room for `arrays`: sets their offsets, where the caller writes their bytes. Throws DataError. Calls the HDF5
+/// library: from one thread of the process at a time.
 void create_prepared(const std::filesystem::path& path, const nlohmann::json& tokenizer, const nlohmann::json& description,
                      std::vector<PreparedArray>& arrays);
 

@@ -78,8 +78,8 @@ void keep_last(std::vector<T>& x, std::size_t count) {
 }
 
 std::int64_t count_of(const Interactions& x, std::int32_t user, Part part) {
-  const auto parts = std::span(x.part).subspan(static_cast<std::size_t>(begin_of(x, user)),
-                                               static_cast<std::size_t>(end_of(x, user) - begin_of(x, user)));
+  const auto parts = x.part.span().subspan(static_cast<std::size_t>(begin_of(x, user)),
+                                           static_cast<std::size_t>(end_of(x, user) - begin_of(x, user)));
   return std::ranges::count(parts, part);
 }
 

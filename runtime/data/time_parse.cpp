@@ -284,8 +284,13 @@ std::optional<TimeColumn::Refusal> TimeColumn::read_number(std::string_view text
 }
 
 void TimeColumn::rescale(std::span<std::int64_t> before) {
-  for (; rescaled_ < unit_; ++rescaled_)
-    for (std::int64_t& time : before) time /= 1'000;
+  rescale(before, rescaled_, unit_);
+  rescaled_ = unit_;
+}
+
+void TimeColumn::rescale(std::span<std::int64_t> times, int from, int to) {
+  for (; from < to; ++from)
+    for (std::int64_t& time : times) time /= 1'000;
 }
 
 }  // namespace tradewind::runtime

@@ -43,6 +43,10 @@ class TimeColumn {
   std::optional<Refusal> read(std::string_view text, std::int64_t& time);
   /// Brings times that were read before to the unit that the last number showed; a no-op where it has not changed.
   void rescale(std::span<std::int64_t> before);
+  /// Of the numbers so far: 10^(-3 unit) seconds.
+  int unit() const { return unit_; }
+  /// Brings times that were read in the unit `from` to the unit `to`.
+  static void rescale(std::span<std::int64_t> times, int from, int to);
 
  private:
   std::optional<Refusal> read_number(std::string_view text, std::int64_t& time);

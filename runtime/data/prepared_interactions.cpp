@@ -1,0 +1,326 @@
+#include "runtime/data/prepared_interactions.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "kernels/base/error.h"
+#include "runtime/checkpoint/files.h"
+#include "runtime/data/event_partitions.h"
+#include "runtime/data/mapped_file.h"
+#include "runtime/data/prepared_file.h"
+
+namespace tradewind::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kKind = "interactions";
+
+/// The keys of [data] that decide what the events come to, by their names.
+class KeyValues final : public Fields {
+ public:
+  void field(std::string_view key, std::int64_t& value, std::string_view, Limits) override { put(key, value); }
+  void field(std::string_view key, double& value, std::string_view, Limits) override { put(key, value); }
+  void field(std::string_view key, bool& value, std::string_view) override { put(key, value); }
+  void field(std::string_view key, std::string& value, std::string_view, std::vector<std::string>) override { put(key, value); }
+  void field(std::string_view key, std::vector<std::string>& value, std::string_view) override { put(key, value); }
+  json values = json::object();
+
+ protected:
+  void begin_section(std::string_view, std::string_view) override {}
+  void end_section() override {}
+
+ private:
+  template <class T>
+  void put(std::string_view key, const T& value) {
+    values["data." + std::string(key)] = value;
+  }
+};
+
+json key_of(InteractionsConfig config, std::uint64_t seed) {
+  KeyValues keys;
+  config.describe(keys);
+  // Not how it is read: where it lies, and what becomes of its samples.
+  for (const char* name : {"data.path", "data.validation_path", "data.test_path", "data.prepared", "data.shuffle"})
+    keys.values.erase(name);
+  const bool random = config.split == "ratio" || config.split == "user";
+  keys.values["run.seed"] = random ? seed : 0;
+  return keys.values;
+}
+
+struct Source {
+  std::string key, path;
+};
+
+std::vector<Source> sources_of(const InteractionsConfig& config) {
+  std::vector<Source> out = {{"data.path", config.path}};
+  if (!config.validation_path.empty()) out.push_back({"data.validation_path", config.validation_path});
+  if (!config.test_path.empty()) out.push_back({"data.test_path", config.test_path});
+  return out;
+}
+
+std::int64_t modified(const fs::path& file) {
+  return static_cast<std::int64_t>(fs::last_write_time(file).time_since_epoch().count());
+}
+
+std::uint64_t checksum_of_file(const fs::path& file) {
+  const auto [bytes, owner] = map_file(file);
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+json description_of(const Source& source) {
+  return {{"key", source.key},
+          {"path", source.path},
+          {"bytes", fs::file_size(source.path)},
+          {"modified", modified(source.path)},
+          {"checksum", checksum_of_file(source.path)}};
+}
+
+/// What was prepared otherwise: "data.repeats = "keep", but was "first""; "" where nothing was.
+std::string difference(const json& now, const json& then) {
+  const json defaults = key_of({}, 0);
+  for (const auto& [key, value] : now.items()) {
+    const json before = then.value(key, defaults.at(key));  // a key that is younger than the file
+    if (before != value) return fmt::format("{} = {}, but was {}", key, value.dump(), before.dump());
+  }
+  return "";
+}
+
+/// By time of change, else by contents.
+bool is_same(const Source& source, const json& then) {
+  if (fs::file_size(source.path) != then.at("bytes").get<std::uint64_t>()) return false;
+  return modified(source.path) == then.at("modified").get<std::int64_t>() ||
+         checksum_of_file(source.path) == then.at("checksum").get<std::uint64_t>();
+}
+
+void check_kind(const PreparedFile& file) {
+  if (file.description().value("kind", "text") != kKind)
+    throw DataError(fmt::format("{} holds a prepared text, and the model reads events. Name another file with data.prepared",
+                                file.path().string()));
+}
+
+/// Of one process at a time, and empty but for its lock.
+class WorkFolder {
+ public:
+  explicit WorkFolder(fs::path folder) : folder_(std::move(folder)) {
+    fs::create_directories(folder_);
+    const fs::path lock = folder_ / "lock";
+    descriptor_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (descriptor_ < 0 || ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+      const int failure = errno;
+      if (descriptor_ >= 0) ::close(descriptor_);
+      if (failure == EWOULDBLOCK)
+        throw DataError(fmt::format("another process is preparing: {} is in use. Wait for it", folder_.string()));
+      throw DataError(fmt::format("{}: {}", lock.string(), std::system_category().message(failure)));
+    }
+    for (const auto& left : fs::directory_iterator(folder_))
+      if (left.path() != lock) fs::remove(left.path());
+  }
+  ~WorkFolder() {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+    ::close(descriptor_);
+  }
+  WorkFolder(const WorkFolder&) = delete;
+  WorkFolder& operator=(const WorkFolder&) = delete;
+  const fs::path& path() const { return folder_; }
+
+ private:
+  fs::path folder_;
+  int descriptor_ = -1;
+};
+
+struct Stopped {};
+
+/// Hands events on and looks up now and then.
+class Watched final : public EventTaker {
+ public:
+  Watched(EventTaker& to, PrepareObserver& observer) : to_(to), observer_(observer) {}
+  void take(const EventArrays& events, int unit) override {
+    if (observer_.stop_requested()) throw Stopped();
+    to_.take(events, unit);
+  }
+
+ private:
+  EventTaker& to_;
+  PrepareObserver& observer_;
+};
+
+/// Bytes that become an array of the file.
+struct Contents {
+  PreparedArray array;
+  std::span<const std::byte> bytes;
+};
+
+template <class T>
+Contents contents_of(const char* name, std::span<const T> values) {
+  const auto bytes = std::as_bytes(values);
+  return {.array = {.name = name,
+                    .bytes_each = static_cast<int>(sizeof(T)),
+                    .count = static_cast<std::int64_t>(values.size()),
+                    .checksum = XXH3_64bits(bytes.data(), bytes.size())},
+          .bytes = bytes};
+}
+
+void write_contents(const fs::path& file, const std::vector<Contents>& contents, const std::vector<PreparedArray>& arrays) {
+  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
+  const std::unique_ptr<const int, void (*)(const int*)> closer(&descriptor, [](const int* d) { ::close(*d); });
+  const auto fail = [&](const char* doing) {
+    throw DataError(fmt::format("{} {}: {}", doing, file.string(), std::system_category().message(errno)));
+  };
+  if (descriptor < 0) fail("opening");
+  for (std::size_t i = 0; i < contents.size(); ++i) {
+    auto bytes = contents[i].bytes;
+    for (auto at = static_cast<off_t>(arrays[i].offset); !bytes.empty();) {
+      const ssize_t put = ::pwrite(descriptor, bytes.data(), bytes.size(), at);
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0) fail("writing");
+      at += put;
+      bytes = bytes.subspan(static_cast<std::size_t>(put));
+    }
+  }
+  if (::fsync(descriptor) != 0) fail("syncing");
+}
+
+void write_file(const fs::path& file, const Interactions& data, const json& description) {
+  const std::string users = data.users->serialised(), items = data.items->serialised();
+  std::vector<Contents> contents = {contents_of("/events/offsets", data.offsets.span()),
+                                    contents_of("/events/item", data.item.span()),
+                                    contents_of("/events/part", data.part.span())};
+  if (!data.time.empty()) contents.push_back(contents_of("/events/time", data.time.span()));
+  contents.push_back(contents_of("/users", std::span<const char>(users)));
+  contents.push_back(contents_of("/items", std::span<const char>(items)));
+  std::vector<PreparedArray> arrays;
+  for (const Contents& one : contents) arrays.push_back(one.array);
+  create_prepared(file, json(), description, arrays);
+  write_contents(file, contents, arrays);
+  const PreparedFile again(file);  // compares checksums
+}
+
+bool prepared_before(const fs::path& to, const json& key, const std::vector<Source>& sources, bool fresh) {
+  if (!fs::exists(to)) return false;
+  if (!is_prepared(to))
+    throw DataError(
+        fmt::format("{} is there and is no prepared data set. Remove it, or choose another file with --to", to.string()));
+  if (fresh) return false;
+  const PreparedFile before(to);
+  check_kind(before);
+  if (const std::string other = difference(key, before.description().at("key")); !other.empty())
+    throw DataError(fmt::format("{} was prepared otherwise: {}. Prepare it anew with --fresh, or choose another file with --to",
+                                to.string(), other));
+  const json& then = before.description().at("sources");
+  for (std::size_t i = 0; i < sources.size(); ++i)
+    if (i >= then.size() || !is_same(sources[i], then[i]))
+      throw DataError(fmt::format("{} has changed since {} was prepared of it. Prepare it anew with --fresh", sources[i].path,
+                                  to.string()));
+  return true;
+}
+
+}  // namespace
+
+Prepared prepare_interactions(const InteractionsConfig& config, std::uint64_t seed, const PrepareOptions& options,
+                              PrepareObserver& observer, int partitions) {
+  config.check();
+  const json key = key_of(config, seed);
+  const auto sources = sources_of(config);
+  if (prepared_before(options.to, key, sources, options.fresh)) return Prepared::kBefore;
+  fs::path folder = options.to;
+  folder += ".unfinished";
+  const WorkFolder work(folder);
+  try {
+    observer.on_progress("reading " + config.path, 0, 0);
+    EventsOnDisk events(work.path(), partitions);
+    Watched watched(events, observer);
+    ThrowProblems sink;
+    json descriptions = json::array();
+    for (const Source& source : sources) descriptions.push_back(description_of(source));
+    const EventLog log = read_events(config, sink, false, &watched);
+    observer.on_progress("putting users' events in order", 0, 0);
+    events.order(log);
+    ScratchSpace space(work.path());
+    const Interactions data = build_interactions(log, events, config, seed, nullptr, nullptr, space).data;
+    for (std::size_t i = 0; i < sources.size(); ++i)
+      if (!is_same(sources[i], descriptions[i]))
+        throw DataError(fmt::format("{} changed while it was read. Prepare it once more when it is whole", sources[i].path));
+    observer.on_progress("writing " + options.to.string(), 0, 0);
+    const fs::path file = work.path() / "prepared.h5";
+    write_file(
+        file, data,
+        {{"kind", kKind}, {"key", key}, {"sources", descriptions}, {"summary", data.summary}, {"checksum", data.checksum}});
+    fs::rename(file, options.to);
+    sync_directory(options.to.has_parent_path() ? options.to.parent_path() : fs::path("."));
+    observer.on_note(data.summary);
+    return Prepared::kNow;
+  } catch (const Stopped&) {
+    return Prepared::kStopped;
+  } catch (const CheckpointError& e) {  // what checkpoint/files.h throws
+    throw DataError(e.what());
+  } catch (const fs::filesystem_error& e) {
+    throw DataError(e.what());
+  }
+}
+
+Interactions open_prepared_interactions(const InteractionsConfig& config, std::uint64_t seed,
+                                        const Vocabulary* existing_items) {
+  config.check();
+  const PreparedFile file(config.prepared);
+  check_kind(file);
+  const json& description = file.description();
+  if (const std::string other = difference(key_of(config, seed), description.at("key")); !other.empty())
+    throw ConfigError(
+        fmt::format("{} was prepared otherwise: {}. Set it back, or prepare it again: tradewind prepare RECIPE --fresh",
+                    config.prepared, other));
+  const auto sources = sources_of(config);
+  const json& then = description.at("sources");
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const auto& [key, path] = sources[i];
+    const fs::path before = i < then.size() ? then[i].at("path").get<std::string>() : "";
+    if (fs::path(path).filename() != before.filename())
+      throw ConfigError(
+          fmt::format("{} = \"{}\", but {} was prepared of \"{}\". Set it back, or set data.prepared = \"\" to read the "
+                      "table",
+                      key, path, config.prepared, before.string()));
+    if (fs::exists(path) && !is_same(sources[i], then[i]))
+      throw DataError(
+          fmt::format("{} has changed since {} was prepared of it. Prepare it again: tradewind prepare RECIPE --fresh", path,
+                      config.prepared));
+  }
+  const auto [bytes, owner] = map_file(config.prepared);
+  const auto span_of = [&, all = bytes]<class T>(const char* name, T) -> std::span<const T> {
+    for (const PreparedArray& array : file.arrays()) {
+      if (array.name != name) continue;
+      require(array.bytes_each == sizeof(T) && array.offset % alignof(T) == 0, "open_prepared_interactions",
+              "an array is not as it was written");
+      return {reinterpret_cast<const T*>(all.data() + array.offset), static_cast<std::size_t>(array.count)};
+    }
+    return {};
+  };
+  const auto vocabulary = [&](const char* name) {
+    const auto text = span_of(name, char{});
+    return std::make_shared<const Vocabulary>(Vocabulary::parse({text.data(), text.size()}, config.prepared));
+  };
+  Interactions data;
+  data.users = vocabulary("/users");
+  data.items = vocabulary("/items");
+  data.offsets = Column<std::int64_t>::read_only(span_of("/events/offsets", std::int64_t{}), owner);
+  data.item = Column<std::int32_t>::read_only(span_of("/events/item", std::int32_t{}), owner);
+  data.time = Column<std::int64_t>::read_only(span_of("/events/time", std::int64_t{}), owner);
+  data.part = Column<Part>::read_only(span_of("/events/part", Part{}), owner);
+  data.checksum = description.at("checksum");
+  data.summary = fmt::format("{}, prepared\n{}", config.prepared, description.at("summary").get<std::string>());
+  if (existing_items != nullptr && existing_items->checksum() != data.items->checksum())
+    throw DataError(
+        fmt::format("{} was prepared with other items than those of the model. Set data.prepared = \"\" to read the table, "
+                    "or train anew with --fresh",
+                    config.prepared));
+  return data;
+}
+
+}  // namespace tradewind::runtime

@@ -1,0 +1,212 @@
+#include "runtime/data/prepared_interactions.h"
+
+#include <fmt/format.h>
+
+#include <boost/test/unit_test.hpp>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "kernels/base/error.h"
+#include "runtime/data/event_partitions.h"
+#include "runtime/data/mapped_file.h"
+#include "runtime/data/sequence_dataset.h"
+#include "tests/support/event_tables.h"
+#include "tests/support/throws.h"
+
+using namespace tradewind;
+using namespace tradewind::runtime;
+using tests::check_throws;
+using tests::config_of;
+using tests::table_folder;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+class Quiet final : public PrepareObserver {
+ public:
+  void on_progress(const std::string&, std::uint64_t, std::uint64_t) override {}
+  void on_note(const std::string&) override {}
+  bool stop_requested() override { return stop; }
+  bool stop = false;
+};
+
+std::string bytes_of(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+/// Some users and items are rare, some events repeat, and times are in no order.
+std::string random_table(unsigned seed, int rows) {
+  std::mt19937 random(seed);
+  std::string out = "user,item,time\n";
+  for (int i = 0; i < rows; ++i) {
+    const unsigned u = random() % 40, v = random() % 60;
+    out += fmt::format("u{},i{},{}\n", u * u / 20, v * v / 20, 1'600'000'000 + random() % 500);
+  }
+  return out;
+}
+
+const fs::path& target() {
+  static const fs::path one = table_folder().path() / "events.h5";
+  return one;
+}
+
+Prepared prepare(const InteractionsConfig& config, int partitions = 4, bool fresh = true, const fs::path& to = target()) {
+  Quiet observer;
+  return prepare_interactions(config, 5, {.to = to, .fresh = fresh}, observer, partitions);
+}
+
+InteractionsConfig prepared(InteractionsConfig config) {
+  config.prepared = target().string();
+  return config;
+}
+
+void check_same(const Interactions& a, const Interactions& b) {
+  BOOST_TEST((a.offsets == b.offsets));
+  BOOST_TEST((a.item == b.item));
+  BOOST_TEST((a.time == b.time));
+  BOOST_TEST((a.part == b.part));
+  BOOST_TEST(a.users->serialised() == b.users->serialised());
+  BOOST_TEST(a.items->serialised() == b.items->serialised());
+  BOOST_TEST(a.checksum == b.checksum);
+  BOOST_TEST(b.summary.ends_with(a.summary));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(what_is_prepared_is_what_is_read_whatever_the_partitions) {
+  const auto check = [](const InteractionsConfig& config) {
+    const Interactions expected = load_interactions(config, 5);
+    std::string bytes;
+    for (const int partitions : {1, 3, 40}) {
+      BOOST_REQUIRE((prepare(config, partitions) == Prepared::kNow));
+      check_same(expected, load_interactions(prepared(config), 5));
+      if (bytes.empty()) bytes = bytes_of(target());
+      BOOST_TEST((bytes_of(target()) == bytes));
+      BOOST_TEST(!fs::exists(target().string() + ".unfinished"));
+    }
+  };
+  InteractionsConfig config = config_of(random_table(3, 3000));
+  check(config);  // without times
+  config.time_key = "time";
+  for (const char* split : {"leave_one_out", "ratio", "time", "user", "none"}) {
+    config.split = split;
+    check(config);
+  }
+  for (const char* repeats : {"same_time", "in_a_row", "first"}) {
+    config.repeats = repeats;
+    check(config);
+  }
+  config.min_user_events = 10;
+  config.min_item_events = 20;
+  check(config);
+  config.unknown_buckets = 5;
+  check(config);
+  InteractionsConfig given = config_of(random_table(4, 300));
+  given.split = "given";
+  given.test_path = table_folder().write("test.csv", random_table(5, 50)).string();
+  check(given);
+}
+
+// Of more events than are taken at once the last says that all numbers are milliseconds.
+BOOST_AUTO_TEST_CASE(times_are_in_one_unit_though_the_last_tells_it) {
+  std::string table = "user,item,time\n";
+  for (int i = 0; i < 140'000; ++i) table += fmt::format("u{},i{},{}\n", i % 50, i % 7, 99'000'000'000 - i);
+  InteractionsConfig config = config_of(table + "u0,i0,1600000000000\n");
+  config.time_key = "time";
+  const Interactions expected = load_interactions(config, 5);
+  BOOST_REQUIRE((prepare(config) == Prepared::kNow));
+  check_same(expected, load_interactions(prepared(config), 5));
+}
+
+BOOST_AUTO_TEST_CASE(a_partition_has_its_share_and_all_of_a_user) {
+  const InteractionsConfig config = config_of(random_table(6, 100'000));
+  const fs::path folder = table_folder().path() / "partitions";
+  fs::create_directories(folder);
+  EventsOnDisk events(folder, 8);
+  ThrowProblems sink;
+  const EventLog log = read_events(config, sink, true, &events);
+  BOOST_TEST(log.item.empty());
+  BOOST_TEST(log.counted == 100'000);
+  events.order(log);
+  BOOST_TEST(events.largest() < 40'000);
+  BOOST_TEST(events.events() == 100'000);
+  std::vector<int> met(static_cast<std::size_t>(log.users.size()), 0);
+  events.each(EventPartitions::Access::kRead, [&](const OrderedEvents& part) {
+    for (std::size_t u = 0; u < part.user.size(); ++u) {
+      ++met[static_cast<std::size_t>(part.user[u])];
+      BOOST_REQUIRE(part.offsets[u + 1] - part.offsets[u] == log.users.count(part.user[u]));
+      BOOST_REQUIRE(std::is_sorted(part.line.begin() + part.offsets[u], part.line.begin() + part.offsets[u + 1]));
+    }
+  });
+  BOOST_TEST((met == std::vector<int>(met.size(), 1)));
+  BOOST_TEST(fs::is_empty(folder));  // nothing is left behind, however it ends
+}
+
+BOOST_AUTO_TEST_CASE(samples_are_those_of_the_table) {
+  const InteractionsConfig config = config_of(random_table(7, 2000));
+  prepare(config);
+  const SequenceOptions options{.context = 9, .negatives = {.count = 2, .kind = NegativeKind::kPopularity}};
+  const SequenceDataset table(std::make_shared<const Interactions>(load_interactions(config, 5)), options);
+  const SequenceDataset file(std::make_shared<const Interactions>(load_interactions(prepared(config), 5)), options);
+  const std::vector<SampleRef> samples = {{7, 0, 3}, {8, 0, 1}, {9, 0, 11}};
+  const Batch a = table.collate(samples), b = file.collate(samples);
+  for (const auto& [name, field] : a.fields)
+    BOOST_TEST((std::string_view(static_cast<const char*>(field.raw()), field.bytes()) ==
+                std::string_view(static_cast<const char*>(b[name].raw()), b[name].bytes())));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_stale_or_otherwise_is_refused) {
+  InteractionsConfig config = config_of(random_table(8, 500), "stale.csv");
+  BOOST_REQUIRE((prepare(config) == Prepared::kNow));
+  BOOST_TEST((prepare(config, 7, false) == Prepared::kBefore));
+  const auto refuse = [&](const auto& change, const std::vector<std::string>& parts) {
+    InteractionsConfig other = prepared(config);
+    change(other);
+    check_throws<ConfigError>([&] { load_interactions(other, 5); }, parts);
+  };
+  refuse([](auto& c) { c.repeats = "first"; }, {"data.repeats = \"first\", but was \"keep\"", "--fresh"});
+  refuse([](auto& c) { c.path = "elsewhere.csv"; }, {"data.path = \"elsewhere.csv\"", "stale.csv", "data.prepared = \"\""});
+  InteractionsConfig random = config;
+  random.split = "user";
+  prepare(random);
+  check_throws<ConfigError>([&] { load_interactions(prepared(random), 6); }, {"run.seed = 6, but was 5"});
+  check_throws<DataError>([&] { prepare(config, 4, false); }, {"prepared otherwise", "data.split", "--fresh"});
+  prepare(config);
+
+  const Vocabulary others;
+  check_throws<DataError>([&] { load_interactions(prepared(config), 5, nullptr, &others); }, {"other items", "--fresh"});
+  // Touched, it is the same; one byte changed, it is not, though it has the size and the file could be read without it.
+  fs::last_write_time(config.path, fs::last_write_time(config.path) + std::chrono::seconds(9));
+  load_interactions(prepared(config), 5);
+  std::string text = bytes_of(config.path);
+  text[text.size() - 3] = text[text.size() - 3] == '1' ? '2' : '1';
+  table_folder().write("stale.csv", text);
+  fs::last_write_time(config.path, fs::last_write_time(config.path) + std::chrono::seconds(20));
+  check_throws<DataError>([&] { load_interactions(prepared(config), 5); }, {"stale.csv has changed since", "--fresh"});
+  check_throws<DataError>([&] { prepare(config, 4, false); }, {"stale.csv has changed since", "--fresh"});
+  fs::remove(config.path);  // gone, as where only the prepared file was copied to
+  load_interactions(prepared(config), 5);
+
+  std::string damaged = bytes_of(target());
+  damaged[damaged.size() / 2] ^= 1;
+  std::ofstream(target(), std::ios::binary) << damaged;
+  check_throws<DataError>([&] { load_interactions(prepared(config), 5); }, {"damaged", "--fresh"});
+  const auto other = table_folder().write("other.txt", "mine");
+  check_throws<DataError>([&] { prepare(config_of("user,item\na,b\n"), 1, true, other); }, {"is no prepared data set"});
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_or_an_error_leaves_nothing_behind) {
+  const fs::path to = table_folder().path() / "stopped.h5";
+  Quiet observer;
+  observer.stop = true;
+  BOOST_TEST((prepare_interactions(config_of(random_table(9, 100)), 5, {.to = to}, observer) == Prepared::kStopped));
+  check_throws<DataError>([&] { prepare(config_of("user,item\na,b\n,c\n"), 4, true, to); },
+                          {":3:1", "the id of the user is empty"});
+  BOOST_TEST(!fs::exists(to));
+  BOOST_TEST(!fs::exists(to.string() + ".unfinished"));
+}
