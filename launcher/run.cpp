@@ -21,7 +21,7 @@ namespace tradewind::launcher {
 const std::vector<Verb>& verbs() {
   static const std::vector<Verb> kAll = {
       {"check", "look at every row of the data before training on it", run_check},
-      {"prepare", "tokenise a text once, for training on texts larger than memory", run_prepare},
+      {"prepare", "make one file of the data once, for sets larger than memory", run_prepare},
       {"train", "train a model from a config file, or go on with a run", run_train},
       {"evaluate", "how good a run's model is on data held out", run_evaluate},
       {"generate", "text from a trained model", run_generate},

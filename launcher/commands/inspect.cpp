@@ -113,7 +113,10 @@ ordered_json inspect_hdf5(const fs::path& path) {
 /// Read to the last byte; throws where it is damaged.
 ordered_json inspect_prepared(const fs::path& path) {
   const runtime::PreparedFile file(path);
-  ordered_json out = {{"kind", "prepared text"}, {"path", path.string()}, {"version", runtime::kPreparedVersion}};
+  const bool events = file.description().value("kind", "text") == "interactions";
+  ordered_json out = {{"kind", events ? "prepared set of events" : "prepared text"},
+                      {"path", path.string()},
+                      {"version", runtime::kPreparedVersion}};
   for (const char* key : {"summary", "key", "sources"}) out[key] = file.description().at(key);
   auto& datasets = out["datasets"] = ordered_json::array();
   for (const auto& a : file.arrays()) {
@@ -163,12 +166,14 @@ void print(const ordered_json& out) {
     if (out.contains("attributes")) print_values(out["attributes"]);
     std::printf("\n");
     print_tensors(out["datasets"]);
-  } else if (kind == "prepared text") {
+  } else if (kind.starts_with("prepared ")) {
     runtime::say(stdout, out["summary"].get<std::string>());
-    for (const auto& s : out["sources"])
-      runtime::say(stdout,
-                   fmt::format("{}: {} tokens of {} bytes of {}", s["part"].get<std::string>(), s["tokens"].get<long long>(),
-                               s["bytes"].get<long long>(), s["path"].get<std::string>()));
+    for (const auto& s : out["sources"]) {
+      const std::string from = fmt::format("{} bytes of {}", s["bytes"].get<long long>(), s["path"].get<std::string>());
+      runtime::say(stdout, s.contains("tokens") ? fmt::format("{}: {} tokens of {}", s["part"].get<std::string>(),
+                                                              s["tokens"].get<long long>(), from)
+                                                : from);
+    }
     std::printf("\n");
     print_values(out["key"]);
     std::printf("\n");

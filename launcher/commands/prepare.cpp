@@ -11,13 +11,15 @@
 #include "runtime/core/terminal.h"
 #include "runtime/data/prepare.h"
 #include "runtime/data/prepared_file.h"
+#include "runtime/data/prepared_interactions.h"
 #include "runtime/train/progress.h"
 #include "runtime/train/signals.h"
 
 namespace tradewind::launcher {
 namespace {
 
-const char* const kHelp = R"(Tokenise the text of a recipe once, into one HDF5 file that `train` reads.
+const char* const kHelp = R"(Make one HDF5 file of a recipe's data, once: the tokens of a text, or users'
+events in order. `train` and the other verbs read it in place of the data.
 
 usage: tradewind prepare CONFIG [--set KEY=VALUE]... [--to FILE]
                          [--vocabulary-size N] [--fresh] [--json]
@@ -30,16 +32,18 @@ usage: tradewind prepare CONFIG [--set KEY=VALUE]... [--to FILE]
   --fresh              begin anew, and replace FILE where it is there
   --json               print one JSON object: state and summary
 
-Neither text nor tokens are held in memory. Ctrl-C or SIGTERM stops (exit code
-75); after that, and after any other end, the same command goes on. Training
-with data.prepared = FILE and else the same recipe sees the same samples as
-training on the text.
+Neither text nor tokens are held in memory, nor are events, but for the ids of
+users and items and about a hundredth of the events. Ctrl-C or SIGTERM stops
+(exit code 75); after that, and after any other end, the same command goes on,
+of events from the beginning. Training with data.prepared = FILE and else the
+same recipe sees the same samples as training on the data.
 
 examples:
   tradewind prepare my.toml --to corpus.h5
   tradewind train my.toml --set data.prepared=corpus.h5
   tradewind prepare my.toml --set data.tokenizer=bpe --vocabulary-size 8000 \
     --to corpus.h5
+  tradewind prepare configs/recommend/sasrec-shop.toml --to events.h5
 )";
 
 /// The progress line on a terminal; elsewhere a plain line every ten seconds.
@@ -84,7 +88,11 @@ void print_outcome(const std::filesystem::path& to, const char* state, bool done
 int prepare(RunConfig& config, runtime::PrepareOptions options, bool json) {
   options.threads = make_host_context(config)->threads();
   Observer observer(json);
-  const runtime::Prepared outcome = runtime::prepare_text(config.data, options, observer);
+  const bool events = config.model->data_kind() == models::DataKind::kInteractions;
+  const runtime::Prepared outcome =
+      events
+          ? runtime::prepare_interactions(config.interactions, static_cast<std::uint64_t>(config.run.seed), options, observer)
+          : runtime::prepare_text(config.data, options, observer);
   const char *state = "", *said = "";
   switch (outcome) {
     case runtime::Prepared::kStopped: state = "stopped", said = "stopped; run the same command again to go on"; break;
@@ -113,7 +121,9 @@ int run_prepare(const Arguments& arguments, const models::Registry& registry) {
   line.parse(arguments, 1);
   if (options.vocabulary_size < 0) line.complain("--vocabulary-size must not be negative");
   RunConfig run = read_run_config(config, overrides, registry);
-  options.to = to.empty() ? run.data.prepared : to;
+  const bool events = run.model->data_kind() == models::DataKind::kInteractions;
+  if (events && options.vocabulary_size > 0) line.complain("--vocabulary-size is of a text, and the model reads events");
+  options.to = !to.empty() ? to : events ? run.interactions.prepared : run.data.prepared;
   if (options.to.empty()) line.complain("where to? Give --to FILE, as in --to corpus.h5, or set data.prepared");
   return prepare(run, options, json);
 }
