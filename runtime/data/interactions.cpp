@@ -318,8 +318,7 @@ BuiltInteractions build_interactions(const EventLog& log, EventPartitions& event
 Interactions load_interactions(const InteractionsConfig& config, std::uint64_t seed, const Vocabulary* existing_users,
                                const Vocabulary* existing_items) {
   if (!config.prepared.empty()) {
-    require(existing_users == nullptr, "load_interactions", "a prepared file has users of its own");
-    return open_prepared_interactions(config, seed, existing_items);
+    return open_prepared_interactions(config, seed, existing_users, existing_items);
   }
   ThrowProblems sink;
   EventLog log = read_events(config, sink);

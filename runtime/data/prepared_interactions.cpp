@@ -267,7 +267,7 @@ Prepared prepare_interactions(const InteractionsConfig& config, std::uint64_t se
   }
 }
 
-Interactions open_prepared_interactions(const InteractionsConfig& config, std::uint64_t seed,
+Interactions open_prepared_interactions(const InteractionsConfig& config, std::uint64_t seed, const Vocabulary* existing_users,
                                         const Vocabulary* existing_items) {
   config.check();
   const PreparedFile file(config.prepared);
@@ -315,11 +315,14 @@ Interactions open_prepared_interactions(const InteractionsConfig& config, std::u
   data.part = Column<Part>::read_only(span_of("/events/part", Part{}), owner);
   data.checksum = description.at("checksum");
   data.summary = fmt::format("{}, prepared\n{}", config.prepared, description.at("summary").get<std::string>());
-  if (existing_items != nullptr && existing_items->checksum() != data.items->checksum())
-    throw DataError(
-        fmt::format("{} was prepared with other items than those of the model. Set data.prepared = \"\" to read the table, "
-                    "or train anew with --fresh",
-                    config.prepared));
+  const auto is_other = [](const Vocabulary* existing, const Vocabulary& now) {
+    return existing != nullptr && existing->checksum() != now.checksum();
+  };
+  if (is_other(existing_users, *data.users) || is_other(existing_items, *data.items))
+    throw DataError(fmt::format(
+        "{} was prepared with other users or items than those of the model. Set data.prepared = \"\" to read the table, "
+        "or train anew with --fresh",
+        config.prepared));
   return data;
 }
 

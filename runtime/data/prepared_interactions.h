@@ -24,8 +24,9 @@ Prepared prepare_interactions(const InteractionsConfig& config, std::uint64_t se
                               PrepareObserver& observer, int partitions = 128);
 
 /// What data.prepared holds. Throws ConfigError where it was prepared with other keys, DataError where it is damaged, or of
-/// another table than data.path now is (its contents are compared where its time of change is another), or where its items are
-/// not `existing_items`.
-Interactions open_prepared_interactions(const InteractionsConfig& config, std::uint64_t seed, const Vocabulary* existing_items);
+/// another table than data.path now is (its contents are compared where its time of change is another), or where its users or
+/// items are not the existing ones (null: any).
+Interactions open_prepared_interactions(const InteractionsConfig& config, std::uint64_t seed, const Vocabulary* existing_users,
+                                        const Vocabulary* existing_items);
 
 }  // namespace tradewind::runtime

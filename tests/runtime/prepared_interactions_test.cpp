@@ -179,7 +179,8 @@ BOOST_AUTO_TEST_CASE(what_is_stale_or_otherwise_is_refused) {
   prepare(config);
 
   const Vocabulary others;
-  check_throws<DataError>([&] { load_interactions(prepared(config), 5, nullptr, &others); }, {"other items", "--fresh"});
+  check_throws<DataError>([&] { load_interactions(prepared(config), 5, nullptr, &others); },
+                          {"other users or items", "--fresh"});
   // Touched, it is the same; one byte changed, it is not, though it has the size and the file could be read without it.
   fs::last_write_time(config.path, fs::last_write_time(config.path) + std::chrono::seconds(9));
   load_interactions(prepared(config), 5);
