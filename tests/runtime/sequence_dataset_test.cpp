@@ -230,7 +230,9 @@ BOOST_AUTO_TEST_CASE(nothing_to_learn_from_is_an_error) {
 // Seconds, rounded down; what comes next is asked for at the time of the event that follows, of a held-out one too.
 BOOST_AUTO_TEST_CASE(times_go_with_their_events) {
   auto shop = std::make_shared<Interactions>(*tests::shop_of({{1, 2, 3, 4, 5, 6}, {3, 2}}, 10));
-  for (const std::int64_t second : {-2, 10, 20, 40, 80, 160, 7, 9}) shop->time.push_back(second * 1'000'000 + 999'999);
+  Longs times_of_events;
+  for (const std::int64_t second : {-2, 10, 20, 40, 80, 160, 7, 9}) times_of_events.push_back(second * 1'000'000 + 999'999);
+  shop->time = times_of_events;
   const SequenceDataset data(shop, {.context = 2, .times = true});
   const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 0}, {71, 0, 1}});
   BOOST_TEST(values<std::int32_t>(batch, "ids") == (Ids{2, 3, 3}));
