@@ -104,15 +104,28 @@ struct Plan {
   std::int64_t micro_batch() const {
     return config.train.micro_batch > 0 ? std::min(config.train.micro_batch, share()) : share();
   }
-  int states() const { return config.optimizer.name == "sgd" ? 1 : 2; }
+  /// What the optimiser keeps, in floats: of dense parameters, and of tables with sparse gradients.
+  double states(bool sparse) const {
+    double out = 0;
+    for (const auto& p : task->parameters().parameters())
+      if (p->sparse() == sparse) out += static_cast<double>(config.optimizer.state_elements(*p));
+    return out;
+  }
+  double dense_parameters() const {
+    double out = 0;
+    for (const auto& p : task->parameters().parameters())
+      if (!p->sparse()) out += static_cast<double>(p->shape().elements());
+    return out;
+  }
   /// What a checkpoint holds.
   double state_bytes() const {
-    return fitted() != nullptr ? static_cast<double>(fitted()->most_bytes()) : parameters() * 4 * (1 + states());
+    return fitted() != nullptr ? static_cast<double>(fitted()->most_bytes())
+                               : 4 * (parameters() + states(false) + states(true));
   }
-  /// Parameters, gradients, optimiser. ZeRO keeps a share of the states and of the reduced gradients.
+  /// Parameters, gradients, optimiser. ZeRO keeps a share of the states and of the reduced gradients, of dense parameters.
   double fixed_bytes() const {
-    if (config.train.zero == 0 || ranks == 1) return state_bytes() + parameters() * 4;
-    return parameters() * 4 * (2 + static_cast<double>(states() + 1) / ranks);
+    if (config.train.zero == 0 || ranks == 1) return state_bytes() + dense_parameters() * 4;
+    return 4 * (parameters() + dense_parameters() + states(true) + (states(false) + dense_parameters()) / ranks);
   }
 };
 
@@ -188,6 +201,7 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
     if (const auto* const fitted = plan.fitted())
       return "none that are stepped; at most " + mebibytes(static_cast<double>(fitted->most_bytes())) +
              " are learned in one pass over the events";
+    c.optimizer.check(plan.task->parameters());
     return number(plan.parameters()) + " (" + mebibytes(plan.parameters() * 4) + " in float32)";
   });
   if (built && plan.fitted() != nullptr) {

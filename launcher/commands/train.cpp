@@ -301,6 +301,7 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   ranks.require_same("data (checksum of " + data.source + ")", std::to_string(data.checksum));
 
   const auto task = config.model->build(data.inputs);
+  config.optimizer.check(task->parameters());
   task->parameters().allocate(context);
   log_summary(log, config, context, data, *task);
   if (origin) {

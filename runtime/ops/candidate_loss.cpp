@@ -1,5 +1,6 @@
 #include "runtime/ops/candidate_loss.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "kernels/base/error.h"
@@ -39,10 +40,21 @@ RowLosses candidate_loss(Tape& tape, const Variable& x, Parameter& weight, Param
       .V = V,
       .C = C,
       .n = negatives.size(shared ? 0 : 1)};
-  const auto write = train ? touch_together(weight, bias) : kernels::Write::kAssign;
-  kernels::candidate_loss(loss.data<float>(), dx.raw(), train ? weight.gradient().data<float>() : nullptr,
-                          train && bias != nullptr ? bias->gradient().data<float>() : nullptr, batch, write, typed,
-                          context.launch());
+  float* const dbias = train && bias != nullptr ? bias->gradient().data<float>() : nullptr;
+  if (train && weight.sparse()) {
+    const std::int64_t most = std::min(kernels::candidate_count(batch, typed), V);
+    const Tensor rows = context.tensor({most}, DType::kInt32, Purpose::kGradients);
+    const Tensor values = context.tensor({most, C}, DType::kFloat32, Purpose::kGradients);
+    const auto write_dbias = bias == nullptr ? kernels::Write::kAssign : bias->touch();
+    const std::int64_t count =
+        kernels::candidate_loss_sparse(loss.data<float>(), dx.raw(), rows.data<std::int32_t>(), values.data<float>(), dbias,
+                                       batch, write_dbias, typed, context.launch());
+    weight.add_rows(context, rows, values, count);
+  } else {
+    const auto write = train ? touch_together(weight, bias) : kernels::Write::kAssign;
+    kernels::candidate_loss(loss.data<float>(), dx.raw(), train ? weight.gradient().data<float>() : nullptr, dbias, batch,
+                            write, typed, context.launch());
+  }
   tape.record({&weight, bias}, [&tape, x, dx] { tape.contribute(x, dx); });
   return {.loss = loss, .nll = loss};
 }

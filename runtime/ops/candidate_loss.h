@@ -15,9 +15,9 @@ struct Candidates {
 };
 
 /// x [N, C], weight [V, C], bias [V] or null. A root of the tape: the gradient of step_state.loss_scale[task] * sum(loss) flows
-/// back from here. The table's own gradients are written at once. nll is the loss again: a candidate loss has no likelihood of
-/// the whole catalogue. Which negatives are shared is told by their shape; options' dtype and shared_negatives are not looked
-/// at.
+/// back from here. The table's own gradients are written at once, sparse ones where it was registered so. nll is the loss
+/// again: a candidate loss has no likelihood of the whole catalogue. Which negatives are shared is told by their shape;
+/// options' dtype and shared_negatives are not looked at.
 RowLosses candidate_loss(Tape& tape, const Variable& x, Parameter& weight, Parameter* bias, const Candidates& candidates,
                          const kernels::CandidateLossOptions& options);
 

@@ -1,5 +1,7 @@
 #include "runtime/ops/embedding.h"
 
+#include <algorithm>
+
 #include "kernels/embedding.h"
 
 namespace tradewind::runtime {
@@ -13,6 +15,17 @@ void look_up(const Tape& tape, const Tensor& y, const Parameter& table, const Te
 }
 
 void add_gradient(const Tape& tape, Parameter& table, const Tensor& ids, const Tensor& dy, float scale = 1.0F) {
+  if (table.sparse()) {
+    Context& context = tape.context();
+    const std::int64_t N = ids.elements(), V = table.shape()[0], C = table.shape()[1], most = std::min(N, V);
+    const Tensor rows = context.tensor({most}, DType::kInt32, Purpose::kGradients);
+    const Tensor values = context.tensor({most, C}, DType::kFloat32, Purpose::kGradients);
+    const std::int64_t count =
+        kernels::embedding_backward_sparse(rows.data<std::int32_t>(), values.data<float>(), dy.raw(), ids.data<std::int32_t>(),
+                                           N, V, C, {dy.dtype(), scale}, context.launch());
+    table.add_rows(context, rows, values, count);
+    return;
+  }
   kernels::embedding_backward_dense(table.gradient().data<float>(), dy.raw(), ids.data<std::int32_t>(), ids.elements(),
                                     table.shape()[0], table.shape()[1], table.touch(), {dy.dtype(), scale},
                                     tape.context().launch());

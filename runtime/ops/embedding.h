@@ -1,4 +1,5 @@
-// Embedding lookup.
+// Embedding lookup. A table that was registered with a sparse gradient gets one (on a GPU the backward pass then waits for the
+// number of rows); another a dense one.
 #pragma once
 
 #include "runtime/autograd/tape.h"

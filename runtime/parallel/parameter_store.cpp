@@ -42,10 +42,16 @@ Pair signed_pair(kernels::PhiloxKey key, std::uint64_t i) {
 
 }  // namespace
 
-Parameter& ParameterStore::add(std::string name, const Shape& shape, Init init, bool decay) {
+void Parameter::throw_sparse() const {
+  throw InternalError("parameter \"" + name_ + "\" has a sparse gradient, and an op writes a dense one; register it with " +
+                      "GradientKind::kDense");
+}
+
+Parameter& ParameterStore::add(std::string name, const Shape& shape, Init init, bool decay, GradientKind kind) {
   require(!values_.defined(), "ParameterStore::add", "the buffers are laid out already");
   if (find(name) != nullptr) throw InternalError("ParameterStore::add: a second parameter \"" + name + "\"");
-  parameters_.push_back(std::make_unique<Parameter>(std::move(name), shape, init, decay));
+  require(kind == GradientKind::kDense || shape.rank() == 2, "ParameterStore::add", "a sparse gradient is that of a table");
+  parameters_.push_back(std::make_unique<Parameter>(std::move(name), shape, init, decay, kind));
   return *parameters_.back();
 }
 
@@ -69,26 +75,35 @@ void ParameterStore::layout(std::int64_t bucket_elements) {
     bucket_begin = at;
   };
   for (std::size_t i = parameters_.size(); i-- > 0;) {
-    parameters_[i]->begin_ = at;
-    at = round_up(parameters_[i]->end(), kParameterAlignment);
+    if (!parameters_[i]->sparse()) {
+      parameters_[i]->begin_ = at;
+      at = round_up(parameters_[i]->end(), kParameterAlignment);
+    }
     const bool block_ends = std::ranges::find(block_starts_, i) != block_starts_.end();
     if (block_ends && at - bucket_begin >= bucket_elements) close();
   }
   close();
+  dense_elements_ = at;
+  for (const auto& p : parameters_) {
+    if (!p->sparse()) continue;
+    p->begin_ = at;
+    at = round_up(p->end(), kParameterAlignment);
+  }
   flat_elements_ = at;
 }
 
 void ParameterStore::allocate(Context& context, std::int64_t bucket_bytes) {
   require(!values_.defined(), "ParameterStore::allocate", "called twice");
   layout(bucket_bytes / 4);
+  context_ = &context;
   values_ = context.tensor({flat_elements_}, DType::kFloat32, Purpose::kParameters);
-  gradients_ = context.tensor({flat_elements_}, DType::kFloat32, Purpose::kGradients);
+  gradients_ = context.tensor({dense_elements_}, DType::kFloat32, Purpose::kGradients);
   gradients_.zero();  // the padding stays zero for good
   if (context.compute_type() != DType::kFloat32)
     copies_ = context.tensor({flat_elements_}, context.compute_type(), Purpose::kParameters);
   for (const auto& p : parameters_) {
     p->value_ = values_.view(p->begin_, p->shape_);
-    p->gradient_ = gradients_.view(p->begin_, p->shape_);
+    if (!p->sparse()) p->gradient_ = gradients_.view(p->begin_, p->shape_);
     p->compute_ = copies_.defined() ? copies_.view(p->begin_, p->shape_) : p->value_;
   }
   initialise(context);
@@ -124,12 +139,17 @@ void ParameterStore::begin_step() {
   for (const auto& p : parameters_) {
     p->touched_ = false;
     p->uses_ = 0;
+    if (p->sparse()) p->sparse_->clear();
   }
 }
 
 void ParameterStore::finish_gradients() {
-  for (const auto& p : parameters_)
-    if (!p->touched_) p->gradient_.zero();
+  for (const auto& p : parameters_) {
+    if (p->sparse())
+      p->sparse_->merge(*context_);
+    else if (!p->touched_)
+      p->gradient_.zero();
+  }
 }
 
 void ParameterStore::add_uses(double* counts) const {
@@ -144,7 +164,7 @@ std::vector<kernels::Segment> ParameterStore::segments(float weight_decay) const
   std::vector<kernels::Segment> out;
   for (std::size_t i = parameters_.size(); i-- > 0;) {
     const auto& p = *parameters_[i];
-    if (!p.touched_) continue;
+    if (!p.touched_ || p.sparse()) continue;
     const kernels::Segment s{.begin = p.begin(), .end = p.end(), .weight_decay = p.decay() ? weight_decay : 0.0F};
     // The gap between neighbours is padding of zeros with zero gradients: updating it changes nothing.
     if (!out.empty() && out.back().weight_decay == s.weight_decay && s.begin - out.back().end < kParameterAlignment)

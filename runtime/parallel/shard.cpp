@@ -15,6 +15,17 @@ std::vector<std::int64_t> shares_of(const Bucket& bucket, int size) {
   return out;
 }
 
+namespace {
+
+const Bucket& bucket_of(const ParameterStore& store, const Parameter& p) {
+  const auto bucket =
+      std::ranges::find_if(store.buckets(), [&](const Bucket& b) { return b.begin <= p.begin() && p.end() <= b.end; });
+  require(bucket != store.buckets().end(), "owned_parts", "a parameter lies in no bucket");
+  return *bucket;
+}
+
+}  // namespace
+
 std::vector<OwnedPart> owned_parts(const ParameterStore& store, int rank, int size) {
   std::vector<OwnedPart> out;
   for (const auto& p : store.parameters()) {
@@ -22,10 +33,7 @@ std::vector<OwnedPart> owned_parts(const ParameterStore& store, int rank, int si
       if (rank == 0) out.push_back({p.get(), 0, 0, p->begin()});
       continue;
     }
-    const auto bucket =
-        std::ranges::find_if(store.buckets(), [&](const Bucket& b) { return b.begin <= p->begin() && p->end() <= b.end; });
-    require(bucket != store.buckets().end(), "owned_parts", "a parameter lies in no bucket");
-    const FlatRange shard = shard_of(*bucket, rank, size);
+    const FlatRange shard = shard_of(p->sparse() ? Bucket{p->begin(), p->end()} : bucket_of(store, *p), rank, size);
     const std::int64_t begin = std::max(shard.begin, p->begin()), end = std::min(shard.end, p->end());
     if (begin < end) out.push_back({p.get(), begin - p->begin(), end - p->begin(), begin});
   }
@@ -44,7 +52,7 @@ Shard Shard::of(const ParameterStore& store, int rank, int size) {
 
 Shard Shard::whole(const ParameterStore& store) {
   Shard out;
-  out.elements_ = store.values().elements();
+  out.elements_ = store.dense_elements();
   out.parts_.push_back({{0, out.elements_}, 0});
   return out;
 }

@@ -1,7 +1,9 @@
 // Which rank owns which elements of a bucket, and where those lie in the parameters.
 //
 // Rank r of n owns, of each bucket, [r * len / n, (r + 1) * len / n) with both ends rounded up to kParameterAlignment elements:
-// a pure function of layout and world size. ZeRO keeps the optimiser's state of it, and a checkpoint's chunk holds it.
+// a pure function of layout and world size. ZeRO keeps the optimiser's state of it, and a checkpoint's chunk holds it. A table
+// with a sparse gradient lies in no bucket: it is cut in the same way for the checkpoint, and ZeRO leaves its state whole on
+// every rank.
 #pragma once
 
 #include <algorithm>
@@ -48,7 +50,7 @@ class Shard {
 
   /// What `rank` of `size` owns, a part of every bucket. The store is laid out.
   static Shard of(const ParameterStore& store, int rank, int size);
-  /// Everything, in one part.
+  /// Everything that has a dense gradient, in one part.
   static Shard whole(const ParameterStore& store);
 
   const std::vector<Part>& parts() const { return parts_; }

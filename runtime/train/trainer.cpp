@@ -32,8 +32,11 @@ void TrainConfig::describe(Fields& f) {
   f.field("batch", batch, "Samples (blocks of the context's length) in one optimiser step, over all ranks.", {.min = 1});
   f.field("micro_batch", micro_batch, "Samples computed at once by a rank, to save memory; 0: all of its share.", {.min = 0});
   f.field("clip", clip, "Gradients are scaled down to this global norm; 0: never.", {.min = 0});
-  f.field("zero", zero, "1: each rank keeps the optimiser's state of its share of the parameters alone (ZeRO stage 1).",
-          {.min = 0, .max = 1});
+  f.field(
+      "zero", zero,
+      "1: each rank keeps the optimiser's state of its share of the parameters alone (ZeRO stage 1); not of tables with sparse "
+      "gradients.",
+      {.min = 0, .max = 1});
   f.field("check_parameters_every", check_parameters_every,
           "Steps between comparisons of all ranks' parameters by hash; 0: only at the start.", {.min = 0});
   f.field("max_bad_steps", max_bad_steps, "Steps in a row whose gradient is not finite before the run gives up.", {.min = 1});
@@ -69,7 +72,7 @@ void CheckpointConfig::describe(Fields& f) {
 struct Trainer::Results {
   explicit Results(Context& context) : losses(context), squares(context) {}
   LossCounter losses;
-  Readback squares;  // one float64, on a GPU
+  Readback squares;  // norms() float64, on a GPU
 };
 
 Trainer::Trainer(Context& context, Communicator& communicator, Task& task, const Dataset& train, const Validation* validation,
@@ -134,9 +137,8 @@ StepReport Trainer::train_step(StepBatch& batch, const std::function<void()>& me
   }
   store.finish_gradients();
   if (context_.device().type == DeviceType::kCuda) {
-    const Tensor squares = context_.tensor({1}, DType::kFloat64);
-    kernels::squared_norm(squares.data<double>(), store.gradients().data<float>(), store.gradients().elements(),
-                          context_.launch());
+    const Tensor squares = context_.tensor({static_cast<std::int64_t>(norms())}, DType::kFloat64);
+    square_norms(squares.data<double>());
     results.squares.add(squares);
     meanwhile();
   }
@@ -167,7 +169,7 @@ StepReport Trainer::train_step(StepBatch& batch, const std::function<void()>& me
   return report;
 }
 
-/// Sums the gradients over the ranks, bucket by bucket in the same order on all.
+/// Sums the gradients over the ranks, bucket by bucket and table by table in the same order on all.
 void Trainer::reduce_gradients() {
   if (communicator_.size() == 1) return;
   const auto& store = task_.parameters();
@@ -181,22 +183,42 @@ void Trainer::reduce_gradients() {
     else
       communicator_.all_reduce(gradients + bucket.begin, bucket.end - bucket.begin, DType::kFloat32, ReduceOp::kSum, nullptr);
   }
+  for (const auto& p : store.parameters())
+    if (p->sparse()) p->sparse_gradient().exchange(context_, communicator_);
+}
+
+/// Squared norms of the gradient: of all dense parameters, and of each table with a sparse one.
+std::size_t Trainer::norms() const {
+  return 1 + static_cast<std::size_t>(std::ranges::count_if(task_.parameters().parameters(), &Parameter::sparse));
+}
+
+/// squares [norms()] is where the context computes.
+void Trainer::square_norms(double* squares) {
+  const auto& store = task_.parameters();
+  kernels::squared_norm(squares++, store.gradients().data<float>(), store.dense_elements(), context_.launch());
+  for (const auto& p : store.parameters())
+    if (p->sparse()) {
+      const Tensor values = p->sparse_gradient().values();
+      kernels::squared_norm(squares++, values.data<float>(), values.elements(), context_.launch());
+    }
 }
 
 /// Of the whole gradient, the same bits on every rank: each sums the squares of its shard, and all add the ranks' sums in order
 /// of rank, whether the optimiser is sharded or not.
 double Trainer::gradient_norm(Results& results) {
   if (results.squares.size() > 0) {
-    results.squares.wait();  // it came with the losses
-    return std::sqrt(results.squares[0].data<double>()[0]);
+    results.squares.wait();  // they came with the losses
+    const auto squares = results.squares[0].span<double>();
+    return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
   }
   const int size = communicator_.size();
   const auto& gradients = optimizer_.gradients();
-  double squares = 0;
   if (size == 1) {
-    kernels::squared_norm(&squares, gradients.data<float>(), gradients.elements(), context_.launch());
-    return std::sqrt(squares);
+    std::vector<double> squares(norms());
+    square_norms(squares.data());
+    return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
   }
+  double squares = 0;
   const Shard own = Shard::of(task_.parameters(), communicator_.rank(), size);
   for (const Shard::Part& part : own.parts()) {
     double sum = 0;
@@ -206,6 +228,11 @@ double Trainer::gradient_norm(Results& results) {
   }
   std::vector<double> all(static_cast<std::size_t>(size));
   communicator_.all_gather(all.data(), &squares, 1, DType::kFloat64, nullptr);
+  for (const auto& p : task_.parameters().parameters())  // of which every rank has all
+    if (p->sparse()) {
+      const Tensor values = p->sparse_gradient().values();
+      kernels::squared_norm(&all.emplace_back(), values.data<float>(), values.elements(), context_.launch());
+    }
   return std::sqrt(std::accumulate(all.begin(), all.end(), 0.0));
 }
 

@@ -8,7 +8,9 @@
 // Several ranks: each computes its part of the step's samples and holds all parameters. Plain (train.zero = 0): gradients are
 // all-reduced and every rank updates everything. ZeRO stage 1 (Rajbhandari et al. 2020, section 5.1; train.zero = 1): gradients
 // are reduce-scattered, each rank keeps the optimiser's state of its shard alone and updates that, and the parameters are
-// gathered. On two ranks both give the same bits; on more the two collectives may add in another order.
+// gathered. On two ranks both give the same bits; on more the two collectives may add in another order. Of tables with sparse
+// gradients the ranks gather the rows that any of them used, and each updates all of those and keeps their states, also with
+// ZeRO.
 #pragma once
 
 #include <cstdint>
@@ -136,6 +138,8 @@ class Trainer {
   struct Results;
   bool sharded() const { return config_.train.zero == 1 && communicator_.size() > 1; }
   void reduce_gradients();
+  std::size_t norms() const;
+  void square_norms(double* squares);
   double gradient_norm(Results& results);
   bool update(StepReport& report, Results& results);
   void gather_parameters();

@@ -46,10 +46,17 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   const auto parts = sharded() ? owned_parts(store, communicator_.rank(), communicator_.size()) : owned_parts(store, 0, 1);
   for (const auto& [name, state] : optimizer_.states())
     for (const OwnedPart& part : parts) {
+      if (part.parameter->sparse()) continue;
       const std::string full = "optimizer." + name + "." + part.parameter->name();
       check_shape(checkpoint, full, part.parameter->shape());
       if (part.begin < part.end)
         read(checkpoint, full, part.begin, state.view(optimizer_.shard().find(part.flat), {part.end - part.begin}));
+    }
+  for (const Optimizer::Table& table : optimizer_.tables())
+    for (const auto& [name, state] : table.states) {
+      const std::string full = "optimizer." + name + "." + table.parameter->name();
+      check_shape(checkpoint, full, state.shape());
+      read(checkpoint, full, 0, state);
     }
   const auto& state = checkpoint.state();
   try {
@@ -90,7 +97,17 @@ CheckpointContents Trainer::contents() const {
   for (const OwnedPart& part : parts) add("", part, store.values(), part.flat);
   for (const auto& [name, state] : optimizer_.states())
     for (const OwnedPart& part : parts)
-      add("optimizer." + name + ".", part, state, part.begin < part.end ? optimizer_.shard().find(part.flat) : 0);
+      if (!part.parameter->sparse())
+        add("optimizer." + name + ".", part, state, part.begin < part.end ? optimizer_.shard().find(part.flat) : 0);
+  for (const Optimizer::Table& table : optimizer_.tables())
+    for (const auto& [name, state] : table.states) {  // of which every rank has all, too
+      const FlatRange own = shard_of({0, state.elements()}, communicator_.rank(), communicator_.size());
+      if (own.begin == own.end) continue;
+      out.tensors.push_back({.name = "optimizer." + name + "." + table.parameter->name(),
+                             .data = state.view(own.begin, {own.end - own.begin}),
+                             .global_shape = state.shape(),
+                             .begin = own.begin});
+    }
   if (communicator_.rank() == 0) out.tensors.insert(out.tensors.end(), config_.tensors.begin(), config_.tensors.end());
   out.state = {{"seconds", seconds_},
                {"last_loss", last_loss_},

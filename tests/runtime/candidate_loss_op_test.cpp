@@ -26,14 +26,15 @@ struct Fixture {
   Context context{{}, 2, 1};
   ParameterStore store;
   Parameter& layer = store.add("layer", {6, 6}, Init::normal(0.5F), true);
-  Parameter& table = store.add("table", {9, 6}, Init::normal(0.5F), true);
+  Parameter& table;
   Parameter& bias = store.add("bias", {9}, Init::normal(0.5F), false);
   Tensor input = context.tensor({5, 6});
   Candidates candidates;
   CandidateLossOptions options;
   bool with_bias = true;
 
-  explicit Fixture(CandidateLossKind kind, bool shared) {
+  explicit Fixture(CandidateLossKind kind, bool shared, GradientKind of_table = GradientKind::kDense)
+      : table(store.add("table", {9, 6}, Init::normal(0.5F), true, of_table)) {
     store.allocate(context);
     std::ranges::copy(random_values(30, 3), input.data<float>());
     context.step_state().loss_scale[0] = 0.2F;
@@ -98,6 +99,28 @@ BOOST_AUTO_TEST_CASE(a_second_micro_batch_doubles_every_gradient) {
       check_close(p->name(), gradient_of(*p), twice, 1e-6);
     }
   }
+}
+
+// Of the rows that were candidates what the dense gradient has, and no others; the bias beside it is dense.
+BOOST_AUTO_TEST_CASE(a_sparse_gradient_is_the_rows_of_the_dense_one) {
+  for (const bool shared : {false, true})
+    for (const int micro_batches : {1, 2}) {
+      Fixture dense(CandidateLossKind::kSoftmax, shared), sparse(CandidateLossKind::kSoftmax, shared, GradientKind::kSparse);
+      dense.step(micro_batches);
+      sparse.step(micro_batches);
+      sparse.store.finish_gradients();
+      const SparseGradient& g = sparse.table.sparse_gradient();
+      std::vector<float> got(9 * 6, 0.0F);
+      for (std::int64_t i = 0; i < g.count(); ++i)
+        std::copy_n(g.values().data<float>() + i * 6, 6, got.data() + g.rows().data<std::int32_t>()[i] * 6);
+      check_close("table", got, gradient_of(dense.table), 1e-6);
+      check_close("bias", gradient_of(sparse.bias), gradient_of(dense.bias), 1e-6);
+      check_close("layer", gradient_of(sparse.layer), gradient_of(dense.layer), 1e-6);
+      const Tensor rows = g.rows();
+      for (std::int64_t i = 1; i < g.count(); ++i)
+        BOOST_CHECK_LT(rows.data<std::int32_t>()[i - 1], rows.data<std::int32_t>()[i]);
+      BOOST_CHECK_LE(g.count(), 7);
+    }
 }
 
 // Both towers from one layer, so that its gradient has both parts.

@@ -5,12 +5,15 @@
 
 #include "runtime/comm/odd_ones.h"
 #include "runtime/optim/optimizer.h"
+#include "runtime/parallel/shard.h"
 #include "tests/support/oracle.h"
+#include "tests/support/throws.h"
 
 namespace tradewind::tests {
 namespace {
 
 using runtime::Context;
+using runtime::GradientKind;
 using runtime::Init;
 using runtime::odd_ones;
 using runtime::Optimizer;
@@ -118,7 +121,7 @@ BOOST_AUTO_TEST_CASE(only_touched_parameters_are_updated_and_the_first_touch_ass
 }
 
 BOOST_AUTO_TEST_CASE(shards_update_what_the_whole_optimizer_does_with_a_share_of_its_memory) {
-  for (const std::string name : {"adamw", "sgd"})
+  for (const std::string name : {"adamw", "adagrad", "sgd"})
     for (const int size : {2, 3, 4}) {
       OptimizerConfig config;
       config.name = name;
@@ -206,6 +209,100 @@ BOOST_AUTO_TEST_CASE(the_odd_one_is_of_the_minority_and_not_rank_0_where_there_i
   BOOST_CHECK(odd_ones({7, 8, 7, 9}) == (std::vector<int>{1, 3}));
   BOOST_CHECK(odd_ones({7, 8}) == std::vector<int>{1});
   BOOST_CHECK_EQUAL(typical_rank({7, 8, 8}), 1);
+}
+
+// A table with a sparse gradient: behind the buckets, without room for a dense one.
+BOOST_AUTO_TEST_CASE(tables_with_sparse_gradients_lie_behind_all_buckets) {
+  Context context({}, 1, 1);
+  ParameterStore store, dense;
+  auto& table = store.add("items", {1001, 7}, Init::normal(0.5F), true, GradientKind::kSparse);
+  auto& other = store.add("users", {3, 5}, Init::normal(0.5F), true, GradientKind::kSparse);
+  register_blocks(store);
+  register_blocks(dense);
+  store.allocate(context, 4000);
+  dense.allocate(context, 4000);
+  BOOST_CHECK_EQUAL(store.gradients().elements(), dense.gradients().elements());
+  BOOST_CHECK_EQUAL(store.buckets().size(), dense.buckets().size());
+  BOOST_CHECK_EQUAL(store.buckets().back().end, store.dense_elements());
+  BOOST_CHECK_GE(table.begin(), store.dense_elements());
+  BOOST_CHECK_GE(other.begin(), table.end());
+  BOOST_CHECK_GE(store.values().elements(), other.end());
+  BOOST_CHECK_EQUAL(table.begin() % ParameterStore::kParameterAlignment, 0);
+  BOOST_CHECK(!table.gradient().defined() && table.value().defined());
+  BOOST_CHECK_THROW(table.touch(), InternalError);
+  store.begin_step();
+  table.add_rows(context, context.tensor({4}, runtime::DType::kInt32), context.tensor({4, 7}), 0);
+  BOOST_CHECK(table.touched() && !other.touched());
+  store.finish_gradients();
+  BOOST_CHECK(store.segments(0.1F).empty());
+  // All ranks' parts together are every element once.
+  for (const int size : {1, 3, 4}) {
+    std::int64_t elements = 0;
+    for (int rank = 0; rank < size; ++rank)
+      for (const auto& part : runtime::owned_parts(store, rank, size)) {
+        elements += part.end - part.begin;
+        BOOST_CHECK_EQUAL(part.flat, part.parameter->begin() + part.begin);
+      }
+    BOOST_CHECK_EQUAL(elements, store.parameter_count());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(what_has_no_sparse_form_is_refused_by_its_key) {
+  Context context({}, 1, 1);
+  ParameterStore store, dense;
+  store.add("items", {10, 7}, Init::normal(0.5F), true, GradientKind::kSparse);
+  dense.add("items", {10, 7}, Init::normal(0.5F), true);
+  store.allocate(context);
+  dense.allocate(context);
+  OptimizerConfig config;  // adamw with weight decay
+  check_throws<ConfigError>([&] { Optimizer(config, store, context); },
+                            {"optimizer.weight_decay = 0.1", "\"items\"", "model.sparse_embeddings"});
+  config.weight_decay = 0;
+  for (const char* name : {"adamw", "adam", "adagrad"}) {
+    config.name = name;
+    config.check(store);
+  }
+  config.name = "sgd";
+  check_throws<ConfigError>([&] { config.check(store); }, {"optimizer.momentum = 0.9", "\"items\""});
+  config.momentum = 0;
+  config.check(store);
+  config.rowwise = true;
+  check_throws<ConfigError>([&] { config.check(store); }, {"optimizer.rowwise", "adagrad"});
+  config.name = "adagrad";
+  config.check(store);
+  check_throws<ConfigError>([&] { config.check(dense); }, {"optimizer.rowwise", "the model has none"});
+  BOOST_CHECK_EQUAL(config.state_elements(*store.parameters()[0]), 10);
+  config.rowwise = false;
+  BOOST_CHECK_EQUAL(config.state_elements(*store.parameters()[0]), 70);
+}
+
+BOOST_AUTO_TEST_CASE(adagrad_begins_at_its_initial_accumulator) {
+  Context context({}, 1, 1);
+  ParameterStore store;
+  auto& p = store.add("a", {3}, Init::constant(1), false);
+  auto& table = store.add("t", {4, 1}, Init::constant(1), false, GradientKind::kSparse);
+  store.allocate(context);
+  OptimizerConfig config;
+  config.name = "adagrad";
+  config.weight_decay = 0;
+  config.epsilon = 0;
+  config.initial_accumulator = 5;
+  Optimizer optimizer(config, store, context);
+  store.begin_step();
+  p.touch();
+  p.gradient().fill(2);
+  const auto rows = context.tensor({1}, runtime::DType::kInt32), values = context.tensor({1, 1});
+  rows.span<std::int32_t>()[0] = 2;
+  values.fill(2);
+  table.add_rows(context, rows, values, 1);
+  store.finish_gradients();
+  context.step_state().step = 1;
+  context.step_state().learning_rate = 0.3F;
+  optimizer.update(context);
+  BOOST_CHECK_CLOSE(p.value().span<float>()[1], 1 - 0.3 * 2 / 3, 1e-4);
+  const auto t = table.value().span<float>();
+  BOOST_CHECK_CLOSE(t[2], 1 - 0.3 * 2 / 3, 1e-4);
+  BOOST_CHECK(t[0] == 1 && t[1] == 1 && t[3] == 1);
 }
 
 BOOST_AUTO_TEST_CASE(a_name_can_be_taken_once) {
