@@ -58,9 +58,10 @@ TransformerOptions ItemTransformerConfig::options(bool causal) const {
                                          : TransformerInit::kScaledResidual};
 }
 
-ItemTransformer::ItemTransformer(ParameterStore& store, const ItemTransformerConfig& config, std::int64_t rows, bool causal) {
+ItemTransformer::ItemTransformer(ParameterStore& store, const ItemTransformerConfig& config, std::int64_t rows, bool causal,
+                                 GradientKind of_items) {
   const auto start = Init::normal(static_cast<float>(config.init_deviation));
-  table_ = &store.add("item_embedding.weight", {rows, config.channels}, start, true);
+  table_ = &store.add("item_embedding.weight", {rows, config.channels}, start, true, of_items);
   positions_ = &store.add("position_embedding.weight", {config.context_length, config.channels}, start, true);
   if (config.scale_items) item_scale_ = std::sqrt(static_cast<float>(config.channels));
   blocks_ = Transformer(store, config.options(causal));

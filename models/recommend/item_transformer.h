@@ -28,7 +28,9 @@ class ItemTransformer {
  public:
   ItemTransformer() = default;
   /// Registers item_embedding.weight [rows, C], position_embedding.weight [context, C] and the blocks.
-  ItemTransformer(runtime::ParameterStore& store, const ItemTransformerConfig& config, std::int64_t rows, bool causal);
+  /// The gradient of the item table is `of_items`.
+  ItemTransformer(runtime::ParameterStore& store, const ItemTransformerConfig& config, std::int64_t rows, bool causal,
+                  runtime::GradientKind of_items = runtime::GradientKind::kDense);
 
   /// The batch's "ids" [N] to [N, C].
   runtime::Variable operator()(runtime::Tape& tape, const runtime::Batch& batch) const;

@@ -14,6 +14,17 @@ void SasRecConfig::describe(Fields& f) {
       "first, and only the last item before it is asked for it (RecBole); an epoch has as many samples as events.",
       {"every", "last"});
   loss.describe(f);
+  f.field("sparse_embeddings", sparse_embeddings,
+          "The item table's gradient and update are of the items of a step alone, which pays from some 100,000 items on; all "
+          "losses but softmax, and no weight decay. Adam's moments then stay as they are where an item is not in a step.");
+}
+
+void SasRecConfig::check() const {
+  net.check();
+  if (sparse_embeddings && loss.kind == "softmax")
+    throw ConfigError(
+        "model.sparse_embeddings = true: model.loss = \"softmax\" has a gradient for every item in every step; "
+        "set model.loss to bce, gbce, bpr or sampled_softmax, or model.sparse_embeddings to false");
 }
 
 std::unique_ptr<Task> SasRecConfig::build(const ModelInputs& inputs) const {
@@ -25,7 +36,7 @@ SasRec::SasRec(const SasRecConfig& config, std::int64_t items)
     : loss_(config.loss),
       items_(items),
       trained_share_(config.targets().prefixes ? 1.0 / static_cast<double>(config.context()) : 1),
-      net_(store_, config.net, items, true) {}
+      net_(store_, config.net, items, true, config.sparse_embeddings ? GradientKind::kSparse : GradientKind::kDense) {}
 
 RowLosses SasRec::forward(Tape& tape, const Batch& batch) {
   return loss_(tape, net_(tape, batch), net_.table(), nullptr, batch);

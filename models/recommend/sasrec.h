@@ -15,9 +15,10 @@ class SasRecConfig final : public ModelConfig {
   ItemTransformerConfig net;
   ItemLoss loss;
   std::string trained_positions = "every";
+  bool sparse_embeddings = false;
 
   void describe(runtime::Fields& f) override;
-  void check() const override { net.check(); }
+  void check() const override;
   DataKind data_kind() const override { return DataKind::kInteractions; }
   NegativeSampling negatives() const override { return loss.negatives(); }
   runtime::SequenceTargets targets() const override { return {.prefixes = trained_positions == "last"}; }

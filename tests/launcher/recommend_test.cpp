@@ -49,6 +49,17 @@ keep_last = 20
 threads = 1
 )";
 
+using Settings = std::vector<std::string>;
+
+/// The item table's gradients and its optimiser's states by row.
+const Settings kSparse = {"model.loss=bce", "model.negatives=3", "model.sparse_embeddings=true"};
+
+std::vector<std::string> train_into(const std::string& run, const Settings& settings) {
+  std::vector<std::string> out = {"train", "shop.toml", "--set", "run.directory=" + run};
+  for (const auto& setting : settings) out.insert(out.end(), {"--set", setting});
+  return out;
+}
+
 bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::vector<std::string> lines(const std::string& text) {
@@ -95,9 +106,9 @@ struct Shop {
     return nlohmann::json::parse(good({"evaluate", run, "--json"}).output);
   }
   /// Killed again and again, a run ends with the bits of one that was not.
-  void check_kills(const std::string& model) const;
-  /// 1, 2 and 4 ranks train alike.
-  void check_ranks(const std::string& model) const;
+  void check_killed(const std::string& name, const Settings& settings) const;
+  /// 1, 2 and 4 ranks train alike; several have `of_ranks` set as well.
+  void check_ranks(const Settings& settings, const Settings& of_ranks = {}) const;
   /// Every tensor of a run's checkpoint of a step.
   std::map<std::string, std::vector<std::uint8_t>> tensors(const std::string& run, const std::string& step = "00000060") const {
     const auto checkpoint = runtime::Checkpoint::open(folder.path() / run / "checkpoints" / ("step-" + step));
@@ -266,12 +277,13 @@ BOOST_FIXTURE_TEST_CASE(a_model_of_hidden_items_answers_as_the_others_do, Shop) 
 }
 
 // Negatives and masks are keyed by the sample, so where a run stopped leaves no trace.
-void Shop::check_kills(const std::string& model) const {
-  const std::string of = "model.name=" + model;
-  good({"train", "shop.toml", "--set", of, "--set", "run.directory=whole"});
+void Shop::check_killed(const std::string& name, const Settings& settings) const {
+  good(train_into("whole-" + name, settings));
   int kills = 0;
   for (int i = 0; i < 40 && kills < 5; ++i) {
-    Command run({TRADEWIND_BINARY, "train", "shop.toml", "--set", of}, folder.path());
+    auto command = train_into(name, settings);
+    command.insert(command.begin(), TRADEWIND_BINARY);
+    Command run(command, folder.path());
     if (run.ends_within(0.02 + 0.03 * i)) {
       BOOST_REQUIRE_EQUAL(run.wait().code, 0);
       break;
@@ -281,21 +293,30 @@ void Shop::check_kills(const std::string& model) const {
     ++kills;
   }
   BOOST_TEST(kills > 0);
-  good({"train", "shop.toml", "--set", of, "--set", "run.directory=run"});
-  BOOST_TEST((tensors("run") == tensors("whole")));
+  if (!fs::exists(folder.path() / name / "checkpoints" / "step-00000060")) good(train_into(name, settings));
+  BOOST_TEST((tensors(name) == tensors("whole-" + name)), name);
 }
 
-BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_to_the_same_bits, Shop) { check_kills("sasrec"); }
-BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_hiding_the_same_items, Shop) { check_kills("bert4rec"); }
+BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_to_the_same_bits, Shop) { check_killed("dense", {}); }
 
-void Shop::check_ranks(const std::string& model) const {
-  const std::string of = "model.name=" + model, alone = model + "-1";
-  good({"train", "shop.toml", "--set", of, "--set", "run.directory=" + alone});
-  const auto one = evaluated(alone);
+BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_hiding_the_same_items, Shop) { check_killed("hidden", {"model.name=bert4rec"}); }
+
+BOOST_FIXTURE_TEST_CASE(a_killed_run_with_sparse_gradients_goes_on_to_the_same_bits, Shop) {
+  check_killed("adam", kSparse);
+  auto rowwise = kSparse;
+  rowwise.insert(rowwise.end(), {"optimizer.name=adagrad", "optimizer.rowwise=true"});
+  check_killed("rowwise", rowwise);
+}
+
+void Shop::check_ranks(const Settings& settings, const Settings& of_ranks) const {
+  good(train_into("ranks-1", settings));
+  const auto one = evaluated("ranks-1");
   for (const int ranks : {2, 4}) {
-    const std::string name = model + "-" + std::to_string(ranks);
-    const auto command =
-        under_mpirun(ranks, {TRADEWIND_BINARY, "train", "shop.toml", "--set", of, "--set", "run.directory=" + name});
+    const std::string name = "ranks-" + std::to_string(ranks);
+    auto program = train_into(name, settings);
+    program.insert(program.begin(), TRADEWIND_BINARY);
+    for (const auto& setting : of_ranks) program.insert(program.end(), {"--set", setting});
+    const auto command = under_mpirun(ranks, program);
     if (command.empty()) {
       std::cout << "SKIPPED launcher/recommend_test: there is no mpirun; install openmpi-bin\n";
       return;
@@ -307,7 +328,7 @@ void Shop::check_ranks(const std::string& model) const {
       const double a = one.at(key).get<double>(), b = several.at(key).get<double>();
       BOOST_CHECK_MESSAGE(std::abs(a - b) <= 1e-3 * std::abs(a), key << " of " << ranks << " ranks: " << b << ", of one " << a);
     }
-    const auto first = lines(text_of(folder.path() / alone / "metrics.jsonl")),
+    const auto first = lines(text_of(folder.path() / "ranks-1" / "metrics.jsonl")),
                other = lines(text_of(folder.path() / name / "metrics.jsonl"));
     BOOST_REQUIRE_EQUAL(first.size(), other.size());
     for (std::size_t i = 0; i < 20; ++i) {
@@ -318,8 +339,25 @@ void Shop::check_ranks(const std::string& model) const {
   }
 }
 
-BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) { check_ranks("sasrec"); }
-BOOST_FIXTURE_TEST_CASE(ranks_agree_on_what_is_hidden, Shop) { check_ranks("bert4rec"); }
+BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) { check_ranks({}); }
+BOOST_FIXTURE_TEST_CASE(ranks_agree_on_what_is_hidden, Shop) { check_ranks({"model.name=bert4rec"}); }
+BOOST_FIXTURE_TEST_CASE(ranks_that_exchange_rows_agree, Shop) { check_ranks(kSparse, {"train.check_parameters_every=5"}); }
+// The item table stays whole on every rank.
+BOOST_FIXTURE_TEST_CASE(ranks_that_exchange_rows_agree_with_zero, Shop) {
+  check_ranks(kSparse, {"train.zero=1", "train.check_parameters_every=5"});
+}
+
+BOOST_FIXTURE_TEST_CASE(what_has_no_sparse_form_is_refused, Shop) {
+  const auto with = [](const std::string& setting) {
+    auto settings = kSparse;
+    settings.push_back(setting);
+    return train_into("refused", settings);
+  };
+  refused(with("model.loss=softmax"), 2, "model.sparse_embeddings = true: model.loss");
+  refused(with("optimizer.weight_decay=0.01"), 2, "optimizer.weight_decay = 0.01 changes every row");
+  refused(with("optimizer.name=sgd"), 2, "optimizer.momentum = 0.9 moves every row");
+  refused(train_into("refused", {"optimizer.name=adagrad", "optimizer.rowwise=true"}), 2, "the model has none");
+}
 
 // Counted in one pass: no steps, one checkpoint, and every verb that a trained run has.
 BOOST_FIXTURE_TEST_CASE(a_model_that_is_counted_is_a_run_like_any_other, Shop) {

@@ -24,8 +24,8 @@ struct ThreadGroup {
   std::vector<const void*> buffers;
 };
 
-/// all_gather, broadcast and barrier, which checkpoints need; sums of int64 and float64, which metrics need; all_gather_v, which
-/// metrics and sparse gradients need.
+/// all_gather, broadcast and barrier, which checkpoints need; sums of int64 and float64, which metrics need; all_gather_v,
+/// which metrics and sparse gradients need.
 class ThreadCommunicator final : public runtime::Communicator {
  public:
   ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank) : group_(std::move(group)), rank_(rank) {}
