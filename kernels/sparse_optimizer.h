@@ -3,11 +3,13 @@
 // Rows that were not looked up are neither read nor written: neither they nor their states change.
 //
 // table [V, C] float32, rows [n] int32 ascending, values [n, C] float32. g is a row of values times step->gradient_scale
-// (clipping); the rate is step->learning_rate; t = step->step (from 1), the table's steps and not those of the row.
+// (clipping); the rate is step->learning_rate; t = step->step, from 1: the steps of the run and not those of the row.
 //
-//   sgd              row -= rate g                                    sgd_update without momentum, to the bit
-//   adagrad          sum += g^2; row -= rate g / (sqrt(sum) + eps)    sum [V, C]; adagrad_update, to the bit:
-//   torch.optim.Adagrad rowwise_adagrad  sum += mean of g^2 over C; row -= rate g / (sqrt(sum) + eps)
+//   sgd              row -= rate g
+//                    sgd_update without momentum, to the bit
+//   adagrad          sum += g^2; row -= rate g / (sqrt(sum) + eps)
+//                    sum [V, C]; adagrad_update, to the bit: torch.optim.Adagrad
+//   rowwise_adagrad  sum += mean of g^2 over C; row -= rate g / (sqrt(sum) + eps)
 //                    sum [V]; FBGEMM's EXACT_ROWWISE_ADAGRAD, Mudigere et al. 2022; as row_update of embedding_bag.h, which
 //                    has it for tables in bfloat16 and fused into the gradient
 //   adam             m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
