@@ -11,7 +11,7 @@ fi
 for program in "${programs[@]}"; do "$program"; done
 # Where there is no GPU the benchmark says so, and claims nothing.
 if ! nvidia-smi >/dev/null 2>&1; then
-  code=0 said=$(build/cuda/tests/device_benchmark 2>&1) || code=$?
+  code=0 said=$(build/cuda/tests/benchmarks/device/device_benchmark 2>&1) || code=$?
   echo "$said"
   [[ $code -eq 5 && $said == *"nothing was measured"* ]]
 fi

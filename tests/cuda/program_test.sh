@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# A binary with CUDA starts, and trains on the CPU, on a machine without a driver; it refuses device = "cuda" with exit code 5.
+# A binary with CUDA starts, and trains on the CPU, on a machine without a driver; it refuses device = "cuda" with exit code 5, as does the
+# benchmark of training steps.
 set -euo pipefail
 cd "${TRADEWIND_SOURCE:-$(dirname "${BASH_SOURCE[0]}")/../..}"
 build=build/cuda
 [[ -e $build/build.ninja ]] || { echo "SKIPPED cuda/program_test: no nvcc here, or cuda/build_test did not configure"; exit 0; }
-ninja -C "$build" tradewind >"$build/program.log" 2>&1 || { grep -E -A 12 'FAILED:|error' "$build/program.log" | head -n 60; exit 1; }
+ninja -C "$build" tradewind_gpu_programs >"$build/program.log" 2>&1 || { grep -E -A 12 'FAILED:|error' "$build/program.log" | head -n 60; exit 1; }
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 binary=$build/launcher/tradewind
@@ -18,3 +19,7 @@ code=0
 "${train[@]}" --set 'device=cuda' >"$scratch/refused" 2>&1 || code=$?
 cat "$scratch/refused"
 [[ $code -eq 5 ]] && grep -q 'no NVIDIA driver' "$scratch/refused"
+code=0
+"$build/tests/benchmarks/device/training_step_benchmark" >"$scratch/refused" 2>&1 || code=$?
+cat "$scratch/refused"
+[[ $code -eq 5 ]] && grep -q 'nothing was measured' "$scratch/refused"

@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <random>
@@ -25,6 +24,7 @@
 #include "kernels/cuda/device/stream.cuh"
 #include "kernels/cuda/embedding_bag.h"
 #include "kernels/cuda/linear_cross_entropy.h"
+#include "tests/benchmarks/device/roofline.h"
 #include "tests/cuda/gpu.h"
 #include "tests/cuda/gpu_place.h"
 
@@ -34,18 +34,6 @@ namespace {
 using namespace tradewind::kernels;
 using tests::check_gpu;
 using tests::GpuPlace;
-
-/// What a GPU can do at most, from its maker's data sheet: dense bf16 TFLOP/s, TB/s. 0: not known.
-struct Roofline {
-  double tflops = 0, terabytes = 0;
-};
-Roofline roofline_of(const std::string& name) {
-  if (name.find("H200") != std::string::npos) return {989, 4.8};
-  if (name.find("H100 PCIe") != std::string::npos) return {756, 2.0};
-  if (name.find("H100") != std::string::npos) return {989, 3.35};
-  if (name.find("A100") != std::string::npos) return {312, name.find("80GB") != std::string::npos ? 2.04 : 1.56};
-  return {};
-}
 
 /// Uniform values in [-scale, scale), another for each element and seed: what a kernel draws in power depends on them.
 template <class T>
@@ -63,7 +51,7 @@ TRADEWIND_KERNEL void fill_kernel(T* x, std::int64_t count, float scale, std::ui
 
 class Benchmark {
  public:
-  explicit Benchmark(const std::string& peer) {
+  explicit Benchmark(const std::string& peer) : peer_(peer_times(peer)) {
     cudaMemPool_t pool = nullptr;
     std::uint64_t keep = ~std::uint64_t{0};  // or every launch asks the driver for its scratch
     check_gpu(cudaDeviceGetDefaultMemPool(&pool, 0));
@@ -78,11 +66,6 @@ class Benchmark {
     else
       std::printf("; its data sheet is not known here, so no fraction of the roofline\n\n");
     std::printf("| case | ms | rate | of the roofline | PyTorch, ms | ratio |\n|---|---|---|---|---|---|\n");
-    std::ifstream file(peer);
-    for (std::string line; std::getline(file, line);) {
-      const std::size_t tab = line.find('\t');
-      if (tab != std::string::npos) peer_[line.substr(0, tab)] = std::stod(line.substr(tab + 1));
-    }
   }
 
   template <class T>
