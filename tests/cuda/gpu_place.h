@@ -3,6 +3,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -13,6 +15,28 @@ namespace tradewind::tests {
 inline void check_gpu(cudaError_t code) {
   if (code != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(code));
 }
+
+/// What `body` launches in a stream, recorded as a step and not run.
+class Captured {
+ public:
+  template <class Body>
+  Captured(void* stream, const Body& body) : stream_(static_cast<cudaStream_t>(stream)) {
+    check_gpu(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeGlobal));
+    body();
+    cudaGraph_t graph = nullptr;
+    check_gpu(cudaStreamEndCapture(stream_, &graph));
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t code = cudaGraphInstantiate(&executable, graph, 0);
+    check_gpu(cudaGraphDestroy(graph));
+    check_gpu(code);
+    executable_.reset(executable, [](cudaGraphExec_t g) { cudaGraphExecDestroy(g); });
+  }
+  void replay() const { check_gpu(cudaGraphLaunch(executable_.get(), stream_)); }
+
+ private:
+  cudaStream_t stream_;
+  std::shared_ptr<CUgraphExec_st> executable_{};
+};
 
 /// Device memory and kernels in a stream of its own.
 class GpuPlace final : public Place {
@@ -36,6 +60,14 @@ class GpuPlace final : public Place {
     check_gpu(cudaStreamSynchronize(stream_));
   }
   void drop(void* device) override { scratch_.release(device, 0); }
+  void overwrite(void* device, const void* host, std::size_t bytes) override {
+    check_gpu(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_));
+    check_gpu(cudaStreamSynchronize(stream_));
+  }
+  std::function<void()> capture(const std::function<void()>& body) override {
+    const Captured captured(stream_, body);
+    return [captured] { captured.replay(); };
+  }
 
  private:
   /// In the order of the stream.

@@ -8,10 +8,12 @@ if [[ ${#programs[@]} -eq 0 ]]; then
   echo "SKIPPED cuda/gpu_test: nothing was built (no nvcc here, or cuda/build_test failed)"
   exit 0
 fi
-for program in "${programs[@]}"; do "$program"; done
+failed=0
+for program in "${programs[@]}"; do "$program" || { echo "${program##*/} failed, see above"; failed=1; }; done
 # Where there is no GPU the benchmark says so, and claims nothing.
-if ! nvidia-smi >/dev/null 2>&1; then
+if ! nvidia-smi -L >/dev/null 2>&1; then
   code=0 said=$(build/cuda/tests/benchmarks/device/device_benchmark 2>&1) || code=$?
   echo "$said"
-  [[ $code -eq 5 && $said == *"nothing was measured"* ]]
+  [[ $code -eq 5 && $said == *"nothing was measured"* ]] || { echo "device_benchmark ended with exit code $code, not 5"; failed=1; }
 fi
+exit "$failed"

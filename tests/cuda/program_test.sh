@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A binary with CUDA starts, and trains on the CPU, on a machine without a driver; it refuses device = "cuda" with exit code 5, as does the
-# benchmark of training steps.
+# benchmark of training steps. Where there is a GPU, the GPT trains and generates on it as on the executor.
 set -euo pipefail
 cd "${TRADEWIND_SOURCE:-$(dirname "${BASH_SOURCE[0]}")/../..}"
 build=build/cuda
@@ -14,6 +14,7 @@ if ldd "$binary" | grep -E 'libcuda\.|libcudart'; then echo "the binary needs CU
 train=("$binary" train configs/language/product-copy.toml --fresh --set "data.path=$scratch/text" --set "run.directory=$scratch/run"
   --set train.steps=3 --set schedule.warmup=1)
 "${train[@]}" >"$scratch/log" 2>&1 || { cat "$scratch/log"; exit 1; }
+"$build/tests/gpu_gpt_test"  # says so where it skips
 if nvidia-smi -L >/dev/null 2>&1; then echo "there is a GPU here: nothing to refuse"; exit 0; fi
 code=0
 "${train[@]}" --set 'device=cuda' >"$scratch/refused" 2>&1 || code=$?

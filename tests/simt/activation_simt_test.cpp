@@ -3,8 +3,8 @@
 // cut short.
 #include "kernels/base/error.h"
 #include "tests/kernels/activation_case.h"
-#include "tests/simt/turns.h"
 #include "tests/support/throws.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 namespace {
@@ -16,7 +16,7 @@ void on_executor(void (*check)(const ActivationCase&)) {
       for (const std::size_t count : {1, 7, 64, 65, 100, 4099})
         for (const std::size_t skipped : {0, 1}) {
           ActivationCase c{.activation = activation, .count = count, .skipped = skipped, .dtype = dtype};
-          turns.next(describe(c), [&](SimtPlace& place) {
+          turns.next(describe(c), [&](Place& place) {
             c.place = &place;
             check(c);
           });
@@ -30,7 +30,7 @@ BOOST_AUTO_TEST_CASE(forward_matches_float64) { on_executor(check_activation_for
 BOOST_AUTO_TEST_CASE(backward_is_the_numeric_gradient_and_gives_back_the_value) { on_executor(check_activation_backward); }
 
 BOOST_AUTO_TEST_CASE(infinities_and_nan) {
-  Turns().next("infinities", [](SimtPlace& place) { check_infinities(&place); });
+  Turns().next("infinities", [](Place& place) { check_infinities(&place); });
 }
 
 BOOST_AUTO_TEST_CASE(swiglu_matches_float64) {
@@ -38,11 +38,11 @@ BOOST_AUTO_TEST_CASE(swiglu_matches_float64) {
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16})
     for (const std::size_t N : {1, 7, 40})
       for (const std::size_t C : {1, 7, 64, 65, 100, 128, 600})
-        turns.next("swiglu", [&](SimtPlace& place) { check_swiglu(N, C, 1, dtype, &place); });
+        turns.next("swiglu", [&](Place& place) { check_swiglu(N, C, 1, dtype, &place); });
 }
 
 BOOST_AUTO_TEST_CASE(nothing_to_do_and_other_dtypes) {
-  Turns().next("nothing", [](SimtPlace& place) {
+  Turns().next("nothing", [](Place& place) {
     const Launch launch = place.launch();
     kernels::activation_forward(nullptr, nullptr, 0, Activation::kRelu, DType::kFloat32, launch);
     kernels::activation_backward(nullptr, nullptr, nullptr, nullptr, 0, Activation::kRelu, Write::kAssign, DType::kFloat32,

@@ -5,12 +5,11 @@
 
 #include "kernels/base/error.h"
 #include "tests/kernels/attention_case.h"
-#include "tests/simt/place.h"
+#include "tests/support/throws.h"
+#include "tests/support/turns.h"
 
 using namespace tradewind;
 using namespace tradewind::tests;
-using simt::Machine;
-using simt::Schedule;
 
 namespace {
 
@@ -18,25 +17,16 @@ namespace {
 // 8 bits.
 constexpr Tolerances kFloat32{.gradient = 1e-5}, kBFloat16{.out = 1e-2, .gradient = 2e-2};
 
-/// Solves a case on a machine of its own: which seed and schedule goes round with `turn`.
-void check_on_simt(Case c, DType dtype, int turn) {
-  const Machine machine({.seed = static_cast<std::uint64_t>(turn) + 1,
-                         .schedule = turn % 2 == 0 ? Schedule::kRandom : Schedule::kWarpAhead,
-                         .memory = std::size_t{1} << 26});
-  SimtPlace place;
-  c.place = &place;
-  c.dtype = dtype;
-  try {
-    check_case(c, dtype == DType::kBFloat16 ? kBFloat16 : kFloat32);
-  } catch (const simt::Fault& fault) {
-    BOOST_ERROR(describe(c) << ": " << fault.what());
-  }
-}
-
+/// Solves each case in both element types.
 void check_list(const std::vector<Case>& cases) {
-  int turn = 0;
-  for (const Case& c : cases)
-    for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) check_on_simt(c, dtype, turn++);
+  Turns turns;
+  for (Case c : cases)
+    for (const DType dtype : {DType::kFloat32, DType::kBFloat16})
+      turns.next(describe(c), [&](Place& place) {
+        c.place = &place;
+        c.dtype = dtype;
+        check_case(c, dtype == DType::kBFloat16 ? kBFloat16 : kFloat32);
+      });
 }
 
 }  // namespace
@@ -50,30 +40,29 @@ BOOST_AUTO_TEST_CASE(every_combination_of_options) { check_list(option_cases());
 BOOST_AUTO_TEST_CASE(nothing_to_do) { check_list(empty_cases()); }
 
 BOOST_AUTO_TEST_CASE(head_sizes_of_whole_tiles_by_copies_of_16_bytes) {  // strides without gaps: the asynchronous path
-  int turn = 0;
+  std::vector<Case> cases;
   for (const int64_t D : {32, 64, 96, 128})
     for (const float dropout : {0.0F, 0.25F})
-      for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
-        Case c{.tq = {150, 33}, .tk = {150, 90}, .H = 2, .H_kv = 1, .D = D, .dropout = dropout, .gap = 0};
-        check_on_simt(c, dtype, turn++);
-      }
+      cases.push_back({.tq = {150, 33}, .tk = {150, 90}, .H = 2, .H_kv = 1, .D = D, .dropout = dropout, .gap = 0});
+  check_list(cases);
 }
 
 BOOST_AUTO_TEST_CASE(the_same_bits_whatever_the_order_of_threads_and_blocks) {
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     std::vector<Case> runs;
-    for (int turn = 0; turn < 4; ++turn) {
-      const Machine machine({.seed = 100 + static_cast<std::uint64_t>(turn),
-                             .schedule = turn % 2 == 0 ? Schedule::kRandom : Schedule::kWarpAhead});
-      SimtPlace place;
-      Case c{.tq = {130, 20}, .tk = {130, 40}, .H = 4, .H_kv = 2, .D = 24, .bias_kind = Bias::kSharedOverAll, .dropout = 0.1F};
-      c.place = &place;
-      c.dtype = dtype;
-      c.prepare();
-      c.forward();
-      c.backward();
-      runs.push_back(c);
-    }
+    Turns turns;
+    for (int turn = 0; turn < 4; ++turn)
+      turns.next("order", [&](Place& place) {
+        Case c{
+            .tq = {130, 20}, .tk = {130, 40}, .H = 4, .H_kv = 2, .D = 24, .bias_kind = Bias::kSharedOverAll, .dropout = 0.1F};
+        c.place = &place;
+        c.dtype = dtype;
+        c.prepare();
+        c.forward();
+        c.backward();
+        runs.push_back(c);
+      });
+    BOOST_REQUIRE_EQUAL(runs.size(), 4U);
     const auto same = [](const std::vector<float>& a, const std::vector<float>& b) {
       return same_bits(a.data(), b.data(), static_cast<int64_t>(a.size()));
     };
@@ -85,16 +74,17 @@ BOOST_AUTO_TEST_CASE(the_same_bits_whatever_the_order_of_threads_and_blocks) {
 
 BOOST_AUTO_TEST_CASE(dropout_drops_the_elements_that_the_contract_names) {
   // With v the identity and q = 0, out[i] is p where kept: 1 / tk / (1 - p), else 0.
-  const Machine machine;
-  SimtPlace place;
   Case c{.tq = {70}, .tk = {64}, .H = 2, .H_kv = 2, .D = 64, .causal = false, .dropout = 0.3F, .gap = 0};
-  c.place = &place;
   c.prepare();
   std::fill(c.q.begin(), c.q.end(), 0.0F);
   for (int64_t j = 0; j < 64; ++j)
     for (int64_t h = 0; h < 2; ++h)
       for (int64_t d = 0; d < 64; ++d) c.v[j * c.v_stride + h * 64 + d] = d == j ? 1.0F : 0.0F;
-  c.forward();
+  Turns().next("dropout", [&](Place& place) {
+    c.place = &place;
+    c.forward();
+  });
+  BOOST_REQUIRE(!c.out.empty());
   for (int64_t i = 0; i < 70; ++i)
     for (int64_t h = 0; h < 2; ++h) {
       const PhiloxKey key = philox_key(c.step.seed, c.options.dropout.purpose + (static_cast<std::uint64_t>(h + 1) << 32));
@@ -108,29 +98,26 @@ BOOST_AUTO_TEST_CASE(dropout_drops_the_elements_that_the_contract_names) {
 
 BOOST_AUTO_TEST_CASE(a_bias_shared_by_all_queries_gets_the_sum_of_their_gradients) {
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
-    const Machine machine;
-    SimtPlace place;
     Case c{.tq = {100, 30}, .tk = {100, 70}, .H = 2, .H_kv = 2, .D = 16, .bias_kind = Bias::kSharedOverAll};
     c.dtype = dtype;
     c.prepare();
     c.options.bias_stride_q = 0;
     Oracle o(c);
     o.run(c, true);
-    c.place = &place;
-    c.forward();
-    c.backward();
+    Turns().next("bias", [&](Place& place) {
+      c.place = &place;
+      c.forward();
+      c.backward();
+    });
     check_close("dbias", c.dbias, o.dbias, dtype == DType::kBFloat16 ? 2e-2 : 1e-5);
   }
 }
 
 BOOST_AUTO_TEST_CASE(what_the_kernels_do_not_have_is_refused_with_the_remedy) {
-  const Machine machine;
-  SimtPlace place;
-  Case c{.tq = {4}, .tk = {4}, .H = 1, .H_kv = 1, .D = 136};
-  c.place = &place;
-  c.prepare();
-  BOOST_CHECK_EXCEPTION(c.forward(), DeviceError, [](const DeviceError& e) {
-    return std::string(e.what()).find("136") != std::string::npos &&
-           std::string(e.what()).find("more heads") != std::string::npos;
+  Turns().next("refusal", [](Place& place) {
+    Case c{.tq = {4}, .tk = {4}, .H = 1, .H_kv = 1, .D = 136};
+    c.place = &place;
+    c.prepare();
+    check_throws<DeviceError>([&] { c.forward(); }, {"136", "more heads"});
   });
 }

@@ -2,7 +2,7 @@
 // bf16 with one of bf16, dense and sparse; what a kernel says of a wrong id; bits that do not depend on the order of anything.
 #include "kernels/cuda/candidate_loss.h"
 #include "tests/kernels/candidate_loss_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 namespace {

@@ -2,7 +2,7 @@
 // of queries; what a kernel says of a NaN; bits that do not depend on the order of anything.
 #include "kernels/cuda/catalogue.h"
 #include "tests/kernels/catalogue_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 namespace {

@@ -1,6 +1,6 @@
 // The CUDA conversions on the executor: what the CPU must do, with and without whole vectors.
 #include "tests/kernels/convert_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 

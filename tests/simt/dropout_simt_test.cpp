@@ -1,8 +1,8 @@
 // The CUDA kernel of dropout on the executor: masks and values to the bit, as on the CPU, in both element types.
 #include "kernels/base/error.h"
 #include "tests/kernels/dropout_case.h"
-#include "tests/simt/turns.h"
 #include "tests/support/throws.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 
@@ -14,7 +14,7 @@ BOOST_AUTO_TEST_CASE(dropout_follows_the_mask_of_the_definition) {
       for (const std::size_t C : {1, 7, 64, 65, 100, 128, 384, 600})
         for (const float p : {0.0F, 0.1F, 0.75F}) {
           DropoutCase c{.N = N, .C = C, .p = p, .dtype = dtype};
-          turns.next(describe(c), [&](SimtPlace& place) {
+          turns.next(describe(c), [&](Place& place) {
             c.place = &place;
             check_dropout(c);
           });
@@ -23,7 +23,7 @@ BOOST_AUTO_TEST_CASE(dropout_follows_the_mask_of_the_definition) {
 
 // The seed is that of the replayed step.
 BOOST_AUTO_TEST_CASE(a_captured_mask_follows_the_seed_of_its_step) {
-  Turns().next("captured", [](SimtPlace& place) {
+  Turns().next("captured", [](Place& place) {
     DropoutKeys rows(3);
     const std::vector<float> ones(3 * 70, 1.0F);
     std::vector<float> y(ones.size());
@@ -34,13 +34,13 @@ BOOST_AUTO_TEST_CASE(a_captured_mask_follows_the_seed_of_its_step) {
     launch.step = state;
     void* to = at.elements(y);
     const void* from = at.read(ones);
-    kernels::capture_begin(launch.stream);
-    kernels::dropout_apply(to, from, 3, 70, {0.5F, 4}, keys, Write::kAssign, DType::kFloat32, launch);
-    const kernels::Graph graph = kernels::capture_end(launch.stream);
+    const auto replay = place.capture([&] {
+      kernels::dropout_apply(to, from, 3, 70, {0.5F, 4}, keys, Write::kAssign, DType::kFloat32, launch);
+    });
     for (const std::uint64_t seed : {77, 78}) {
       rows.step.seed = seed;
-      kernels::copy_to_device(state, &rows.step, sizeof rows.step, launch.stream);
-      kernels::graph_launch(graph, launch.stream);
+      place.overwrite(state, &rows.step, sizeof rows.step);
+      replay();
       at.fetch();
       std::vector<float> expected(y.size());
       kernels::dropout_apply(expected.data(), ones.data(), 3, 70, {0.5F, 4}, rows.keys(), Write::kAssign, DType::kFloat32,
@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(a_captured_mask_follows_the_seed_of_its_step) {
 }
 
 BOOST_AUTO_TEST_CASE(nothing_to_do_and_other_dtypes) {
-  Turns().next("nothing", [](SimtPlace& place) {
+  Turns().next("nothing", [](Place& place) {
     kernels::dropout_apply(nullptr, nullptr, 0, 5, {}, {}, Write::kAssign, DType::kFloat32, place.launch());
     PlacedArrays at(&place, DType::kFloat32);
     std::vector<float> x(4), y(4);

@@ -1,7 +1,7 @@
 // The CUDA kernels of embedding on the executor: the cases that the CPU solves, in float32 and bfloat16, rows of every shape
 // that the kernels are compiled for and longer ones; ids outside the table; bits that do not depend on the order of anything.
 #include "tests/kernels/embedding_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 namespace {

@@ -4,11 +4,9 @@
 #include <boost/test/unit_test.hpp>
 
 #include "runtime/core/context.h"
-#include "tests/simt/machine.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
-
-inline constexpr kernels::Device kGpu{.type = kernels::DeviceType::kCuda, .index = 0};
 
 /// Several orders of operations and threads.
 template <class Action>

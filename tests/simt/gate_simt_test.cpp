@@ -1,6 +1,6 @@
 // The CUDA kernel of the gate on the executor: the list of cases that the CPU solves, in both element types.
 #include "tests/kernels/gate_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 

@@ -2,8 +2,8 @@
 // tolerance (three tf32 products lose a little more), in bfloat16 with one of bfloat16.
 #include "kernels/base/error.h"
 #include "tests/kernels/hstu_attention_case.h"
-#include "tests/simt/turns.h"
 #include "tests/support/throws.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 namespace {

@@ -1,6 +1,6 @@
 // The CUDA kernels of l2_normalize on the executor: the list of cases that the CPU solves, in both element types.
 #include "tests/kernels/l2_normalize_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 

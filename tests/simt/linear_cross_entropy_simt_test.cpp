@@ -5,13 +5,12 @@
 #include "kernels/base/error.h"
 #include "kernels/cuda/linear_cross_entropy.h"
 #include "tests/kernels/linear_cross_entropy_case.h"
-#include "tests/simt/place.h"
+#include "tests/support/device_place.h"
+#include "tests/support/turns.h"
 
 using namespace tradewind;
 using namespace tradewind::tests;
 using kernels::DType;
-using simt::Machine;
-using simt::Schedule;
 
 namespace {
 
@@ -23,9 +22,9 @@ std::vector<std::uint16_t> narrow(const std::vector<float>& x) {
   return out;
 }
 
-/// The op on the current machine, all outputs.
-Outputs run(const Inputs& in, LinearCrossEntropyOptions options, DType dtype, Write write, std::int64_t chunk_bytes = 0) {
-  SimtPlace place;
+/// The op, all outputs.
+Outputs run(Place& place, const Inputs& in, LinearCrossEntropyOptions options = {}, DType dtype = DType::kFloat32,
+            Write write = Write::kAssign, std::int64_t chunk_bytes = 0) {
   StepState step;
   step.loss_scale[options.task] = kScale;
   options.dtype = dtype;
@@ -71,25 +70,22 @@ Inputs rounded(Inputs in) {
   return in;
 }
 
-/// Both element types, each on a machine of its own: seed and schedule go round.
+/// Both element types.
 class OnSimt {
  public:
   void operator()(const std::string& what, const Inputs& in, const LinearCrossEntropyOptions& options, Write write) {
     for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
-      const Machine machine({.seed = ++turn_, .schedule = turn_ % 2 == 0 ? Schedule::kRandom : Schedule::kWarpAhead});
       const Inputs given = dtype == DType::kBFloat16 ? rounded(in) : in;
-      try {
+      turns_.next(what, [&](Place& place) {
         // bf16: gradients of logits are rounded to 8 bits.
-        check_outputs(what, run(given, options, dtype, write), given, options, write, kScale,
+        check_outputs(what, run(place, given, options, dtype, write), given, options, write, kScale,
                       dtype == DType::kBFloat16 ? 1e-2 : 3e-6);
-      } catch (const simt::Fault& fault) {
-        BOOST_ERROR(what << ": " << fault.what());
-      }
+      });
     }
   }
 
  private:
-  std::uint64_t turn_ = 0;
+  Turns turns_;
 };
 
 }  // namespace
@@ -101,60 +97,64 @@ BOOST_AUTO_TEST_CASE(smoothing_and_z_loss_match_float64) { for_each_option(OnSim
 BOOST_AUTO_TEST_CASE(a_wrong_target_makes_its_row_nan_and_no_other) {
   Inputs in = inputs(5, 40, 8, true, false);
   in.targets[2] = 40, in.targets[4] = -7;
-  const Machine machine;
-  const Outputs out = run(in, {}, DType::kFloat32, Write::kAssign);
-  for (std::size_t n = 0; n < 5; ++n) {
-    BOOST_CHECK_EQUAL(std::isnan(out.loss[n]), n == 2 || n == 4);
-    BOOST_CHECK_EQUAL(std::isnan(out.dx[n * 8]), n == 2 || n == 4);
-  }
+  Turns().both("targets", [&](Place& place) {
+    const Outputs out = run(place, in);
+    for (std::size_t n = 0; n < 5; ++n) {
+      BOOST_CHECK_EQUAL(std::isnan(out.loss[n]), n == 2 || n == 4);
+      BOOST_CHECK_EQUAL(std::isnan(out.dx[n * 8]), n == 2 || n == 4);
+    }
+  });
 }
 
 BOOST_AUTO_TEST_CASE(extreme_logits_stay_finite_and_nan_shows) {
   Inputs in = inputs(4, 40, 2, false, false);
   for (float& x : in.x) x *= 1e4F;
-  const Machine machine;
-  const Outputs large = run(in, {}, DType::kFloat32, Write::kAssign);
-  for (const float value : large.loss) BOOST_CHECK(std::isfinite(value));
-  for (const float value : large.dx) BOOST_CHECK(std::isfinite(value));
-  in.x[0] = NAN;
-  const Outputs broken = run(in, {}, DType::kFloat32, Write::kAssign);
-  BOOST_CHECK(std::isnan(broken.loss[0]) && std::isnan(broken.dx[0]));
-  BOOST_CHECK(broken.loss[3] == large.loss[3]);
+  Turns().next("extremes", [&](Place& place) {
+    const Outputs large = run(place, in);
+    for (const float value : large.loss) BOOST_CHECK(std::isfinite(value));
+    for (const float value : large.dx) BOOST_CHECK(std::isfinite(value));
+    in.x[0] = NAN;
+    const Outputs broken = run(place, in);
+    BOOST_CHECK(std::isnan(broken.loss[0]) && std::isnan(broken.dx[0]));
+    BOOST_CHECK(broken.loss[3] == large.loss[3]);
+  });
 }
 
 BOOST_AUTO_TEST_CASE(one_logit_that_is_nan_shows) {
   Inputs in = inputs(3, 40, 2, false, false);
   in.w[7 * 2] = NAN;  // class 7, which is nobody's target
   in.targets = {1, 2, 3};
-  const Machine machine;
-  const Outputs out = run(in, {}, DType::kFloat32, Write::kAssign);
-  for (const float value : out.loss) BOOST_CHECK(std::isnan(value));
+  Turns().next("nan", [&](Place& place) {
+    for (const float value : run(place, in).loss) BOOST_CHECK(std::isnan(value));
+  });
 }
 
 BOOST_AUTO_TEST_CASE(several_chunks_give_what_one_gives) {
   const Inputs in = inputs(100, 40, 8, true, true);  // chunks of 32 rows, the last of 4
-  for (const Write write : {Write::kAssign, Write::kAccumulate}) {
-    const Machine machine;
-    check_outputs("chunks", run(in, {}, DType::kFloat32, write, 1), in, {}, write, kScale, 3e-6);
-  }
+  Turns turns;
+  for (const Write write : {Write::kAssign, Write::kAccumulate})
+    turns.next("chunks", [&](Place& place) {
+      check_outputs("chunks", run(place, in, {}, DType::kFloat32, write, 1), in, {}, write, kScale, 3e-6);
+    });
 }
 
 BOOST_AUTO_TEST_CASE(the_same_bits_whatever_the_order) {
   const Inputs in = inputs(50, 300, 16, true, true);
   std::vector<Outputs> runs;
-  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
-    const Machine machine({.seed = seed, .schedule = seed % 2 == 0 ? Schedule::kRandom : Schedule::kWarpAhead});
-    runs.push_back(run(in, {.label_smoothing = 0.1F}, DType::kFloat32, Write::kAssign));
-  }
+  Turns turns;
+  for (int i = 0; i < 4; ++i)
+    turns.next("order", [&](Place& place) { runs.push_back(run(place, in, {.label_smoothing = 0.1F})); });
+  BOOST_REQUIRE_EQUAL(runs.size(), 4U);
   for (const Outputs& o : runs)
     BOOST_CHECK(o.loss == runs[0].loss && o.dx == runs[0].dx && o.dw == runs[0].dw && o.dbias == runs[0].dbias);
 }
 
 BOOST_AUTO_TEST_CASE(no_rows_give_zero_gradients) {
-  for (const Write write : {Write::kAssign, Write::kAccumulate}) {
-    const Machine machine;
-    Inputs none = inputs(0, 3, 2, true, false);
-    const Outputs out = run(none, {}, DType::kFloat32, write);
-    BOOST_CHECK(out.dw == (write == Write::kAssign ? std::vector<float>(6, 0.0F) : random_values(6, 5)));
-  }
+  const Inputs none = inputs(0, 3, 2, true, false);
+  Turns turns;
+  for (const Write write : {Write::kAssign, Write::kAccumulate})
+    turns.next("no rows", [&](Place& place) {
+      const Outputs out = run(place, none, {}, DType::kFloat32, write);
+      BOOST_CHECK(out.dw == (write == Write::kAssign ? std::vector<float>(6, 0.0F) : random_values(6, 5)));
+    });
 }

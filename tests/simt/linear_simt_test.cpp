@@ -2,12 +2,11 @@
 // with one of bfloat16; bits that do not depend on the order of anything.
 #include "kernels/base/error.h"
 #include "tests/kernels/linear_case.h"
-#include "tests/simt/turns.h"
 #include "tests/support/throws.h"
+#include "tests/support/turns.h"
 
 using namespace tradewind;
 using namespace tradewind::tests;
-using simt::Machine;
 
 namespace {
 
@@ -17,7 +16,7 @@ void check_list(const std::vector<LinearCase>& cases, void (*check)(const Linear
   for (LinearCase c : cases)
     for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
       c.dtype = dtype;
-      turns.next(describe(c), [&](SimtPlace& place) {
+      turns.next(describe(c), [&](Place& place) {
         c.place = &place;
         check(c);
       });
@@ -49,7 +48,7 @@ BOOST_AUTO_TEST_CASE(stable_rows_have_the_same_bits_whatever_stands_beside_them)
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     const auto rows = [&](std::int64_t first, std::int64_t count) {
       std::vector<float> y(static_cast<std::size_t>(count * kN));
-      turns.next("stable rows", [&](SimtPlace& place) {
+      turns.next("stable rows", [&](Place& place) {
         PlacedArrays at(&place, dtype);
         kernels::Launch launch = at.launch();
         launch.stable_rows = true;
@@ -82,7 +81,7 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_the_order_of_threads_and_blocks) {
   std::vector<float> first;
   Turns turns;
   for (int run = 0; run < 4; ++run)
-    turns.next("bias gradient", [&](SimtPlace& place) {
+    turns.next("bias gradient", [&](Place& place) {
       PlacedArrays at(&place, DType::kFloat32);
       std::vector<float> dw(70 * 8), db(70);
       kernels::linear_backward_weight(at.array(dw), at.array(db), at.read(dy), at.read(x), shape, Write::kAssign, {},
@@ -95,13 +94,13 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_the_order_of_threads_and_blocks) {
 
 BOOST_AUTO_TEST_CASE(no_rows_give_zero_weight_gradients) {
   for (const Write write : {Write::kAssign, Write::kAccumulate}) {
-    const Machine machine;
-    SimtPlace place;
-    PlacedArrays at(&place, DType::kFloat32);
     std::vector<float> dw(6, 7.0F), db(3, 7.0F);
-    kernels::linear_forward(nullptr, nullptr, nullptr, nullptr, nullptr, {0, 3, 2}, {}, at.launch());
-    kernels::linear_backward_weight(at.array(dw), at.array(db), nullptr, nullptr, {0, 3, 2}, write, {}, at.launch());
-    at.fetch();
+    Turns().next("no rows", [&](Place& place) {
+      PlacedArrays at(&place, DType::kFloat32);
+      kernels::linear_forward(nullptr, nullptr, nullptr, nullptr, nullptr, {0, 3, 2}, {}, at.launch());
+      kernels::linear_backward_weight(at.array(dw), at.array(db), nullptr, nullptr, {0, 3, 2}, write, {}, at.launch());
+      at.fetch();
+    });
     const float expected = write == Write::kAssign ? 0.0F : 7.0F;
     BOOST_TEST(dw == std::vector<float>(6, expected));
     BOOST_TEST(db == std::vector<float>(3, expected));
@@ -109,14 +108,14 @@ BOOST_AUTO_TEST_CASE(no_rows_give_zero_weight_gradients) {
 }
 
 BOOST_AUTO_TEST_CASE(what_the_kernels_cannot_do_says_so) {
-  const Machine machine;
-  SimtPlace place;
-  PlacedArrays at(&place, DType::kFloat32);
-  std::vector<float> x(8), y(8);
-  void *in = at.read(x), *out = at.elements(y);
-  const kernels::Launch launch = at.launch();
-  const auto forward = [&](DType dtype) {
-    kernels::linear_forward(out, nullptr, in, in, nullptr, {2, 2, 2}, {.dtype = dtype}, launch);
-  };
-  check_throws<DeviceError>([&] { forward(DType::kFloat64); }, {"linear_forward", "bfloat16 and float32", "float64"});
+  Turns().next("refusals", [](Place& place) {
+    PlacedArrays at(&place, DType::kFloat32);
+    std::vector<float> x(8), y(8);
+    void *in = at.read(x), *out = at.elements(y);
+    const kernels::Launch launch = at.launch();
+    const auto forward = [&](DType dtype) {
+      kernels::linear_forward(out, nullptr, in, in, nullptr, {2, 2, 2}, {.dtype = dtype}, launch);
+    };
+    check_throws<DeviceError>([&] { forward(DType::kFloat64); }, {"linear_forward", "bfloat16 and float32", "float64"});
+  });
 }

@@ -2,13 +2,11 @@
 // every shape of row that they are compiled for, in float32 with the CPU's tolerance, in bfloat16 with one of bfloat16.
 #include "kernels/base/error.h"
 #include "tests/kernels/norm_case.h"
-#include "tests/simt/turns.h"
 #include "tests/support/throws.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 namespace {
-
-using simt::Machine;
 
 /// Checks each case in both element types.
 void on_executor(const std::vector<NormCase>& cases, void (*check)(const NormCase&)) {
@@ -16,7 +14,7 @@ void on_executor(const std::vector<NormCase>& cases, void (*check)(const NormCas
   for (NormCase c : cases)
     for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
       c.dtype = dtype;
-      turns.next(describe(c), [&](SimtPlace& place) {
+      turns.next(describe(c), [&](Place& place) {
         c.place = &place;
         check(c);
       });
@@ -49,12 +47,12 @@ BOOST_AUTO_TEST_CASE(nan_reaches_its_row_and_no_other) {
   for (const std::size_t C : {40, 100, 1100}) {
     std::vector<float> x = random_values(3 * C, 1), w(C, 1.0F), y(3 * C), mean(3), rstd(3);
     x[C + C / 2] = NAN;
-    const Machine machine;
-    SimtPlace place;
-    PlacedArrays at(&place, DType::kFloat32);
-    kernels::norm_forward(at.elements(y), at.array(mean), at.array(rstd), at.read(x), at.values(w), nullptr, 3,
-                          static_cast<std::int64_t>(C), norm_options(true), at.launch());
-    at.fetch();
+    Turns().next("nan", [&](Place& place) {
+      PlacedArrays at(&place, DType::kFloat32);
+      kernels::norm_forward(at.elements(y), at.array(mean), at.array(rstd), at.read(x), at.values(w), nullptr, 3,
+                            static_cast<std::int64_t>(C), norm_options(true), at.launch());
+      at.fetch();
+    });
     for (std::size_t i = 0; i < y.size(); ++i) BOOST_REQUIRE(std::isnan(y[i]) == (i / C == 1));
   }
 }
@@ -65,7 +63,7 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_the_order_of_threads_and_blocks) {
   std::vector<std::vector<float>> first;
   Turns turns;
   for (int run = 0; run < 4; ++run)
-    turns.next("norm", [&](SimtPlace& place) {
+    turns.next("norm", [&](Place& place) {
       std::vector<float> y(c.N * c.C), mean(c.N), rstd(c.N), dx(c.N * c.C), dw(c.C), db(c.C);
       PlacedArrays at(&place, DType::kFloat32);
       const void* in = at.read(x);
@@ -83,31 +81,31 @@ BOOST_AUTO_TEST_CASE(bits_do_not_depend_on_the_order_of_threads_and_blocks) {
 
 BOOST_AUTO_TEST_CASE(no_rows_give_zero_weight_gradients) {
   for (const Write write : {Write::kAssign, Write::kAccumulate}) {
-    const Machine machine;
-    SimtPlace place;
-    PlacedArrays at(&place, DType::kFloat32);
     std::vector<float> dw(5, 7.0F), db(5, 7.0F);
-    kernels::norm_backward(nullptr, at.array(dw), at.array(db), nullptr, nullptr, nullptr, nullptr, nullptr, 0, 5,
-                           Write::kAssign, write, norm_options(true), at.launch());
-    at.fetch();
+    Turns().next("no rows", [&](Place& place) {
+      PlacedArrays at(&place, DType::kFloat32);
+      kernels::norm_backward(nullptr, at.array(dw), at.array(db), nullptr, nullptr, nullptr, nullptr, nullptr, 0, 5,
+                             Write::kAssign, write, norm_options(true), at.launch());
+      at.fetch();
+    });
     BOOST_TEST(dw == std::vector<float>(5, write == Write::kAssign ? 0.0F : 7.0F));
     BOOST_TEST(db == dw);
   }
 }
 
 BOOST_AUTO_TEST_CASE(rows_too_wide_and_other_dtypes_say_what_to_do) {
-  const Machine machine;
-  SimtPlace place;
-  PlacedArrays at(&place, DType::kFloat32);
-  std::vector<float> x(8193), w(8193), y(8193), rstd(1);
-  void* to = at.elements(y);
-  float* rstds = at.array(rstd);
-  const auto forward = [&](std::int64_t C, DType dtype) {
-    kernels::norm_forward(to, nullptr, rstds, at.read(x), at.values(w), nullptr, 1, C, norm_options(false, 1e-5F, dtype),
-                          at.launch());
-  };
-  check_throws<DeviceError>([&] { forward(8193, DType::kFloat32); }, {"8193 channels", "8192", "device = \"cpu\""});
-  check_throws<DeviceError>([&] { forward(8, DType::kFloat64); }, {"bfloat16 and float32", "float64"});
+  Turns().next("refusals", [](Place& place) {
+    PlacedArrays at(&place, DType::kFloat32);
+    std::vector<float> x(8193), w(8193), y(8193), rstd(1);
+    void* to = at.elements(y);
+    float* rstds = at.array(rstd);
+    const auto forward = [&](std::int64_t C, DType dtype) {
+      kernels::norm_forward(to, nullptr, rstds, at.read(x), at.values(w), nullptr, 1, C, norm_options(false, 1e-5F, dtype),
+                            at.launch());
+    };
+    check_throws<DeviceError>([&] { forward(8193, DType::kFloat32); }, {"8193 channels", "8192", "device = \"cpu\""});
+    check_throws<DeviceError>([&] { forward(8, DType::kFloat64); }, {"bfloat16 and float32", "float64"});
+  });
 }
 
 }  // namespace tradewind::tests

@@ -1,7 +1,7 @@
 // The CUDA kernels of the optimisers and the norm on the executor: the cases that the CPU solves, arrays that are aligned and
 // that are not, the scalars of a captured step, bits that do not depend on the order of anything.
 #include "tests/kernels/optimizer_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 namespace {
@@ -94,16 +94,16 @@ BOOST_AUTO_TEST_CASE(a_captured_update_reads_the_scalars_of_its_step) {
       AdamOptions adam_options = adam_case(true);
       adam_options.elements = 4;
       const SgdOptions sgd_options{.momentum = 0.9F, .elements = 4};
-      kernels::capture_begin(launch.stream);
-      if (adam)
-        kernels::adam_update(on_p, on_m, on_v, on_g, on_segments, 1, adam_options, launch);
-      else
-        kernels::sgd_update(on_p, on_m, on_g, on_segments, 1, sgd_options, launch);
-      const kernels::Graph graph = kernels::capture_end(launch.stream);
+      const auto replay = place.capture([&] {
+        if (adam)
+          kernels::adam_update(on_p, on_m, on_v, on_g, on_segments, 1, adam_options, launch);
+        else
+          kernels::sgd_update(on_p, on_m, on_g, on_segments, 1, sgd_options, launch);
+      });
       for (int step = 1; step <= 3; ++step) {
         state.step = step, state.learning_rate = 0.1F / static_cast<float>(step), state.gradient_scale = 0.5F + 0.5F * step;
-        kernels::copy_to_device(const_cast<StepState*>(launch.step), &state, sizeof state, launch.stream);
-        kernels::graph_launch(graph, launch.stream);
+        place.overwrite(const_cast<StepState*>(launch.step), &state, sizeof state);
+        replay();
         at.fetch();
         adam ? oracle.update(g, layout, adam_options, state) : oracle.update(g, layout, sgd_options, state);
         check_close("parameter", p, oracle.p, 2e-6);

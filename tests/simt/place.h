@@ -18,6 +18,23 @@ class SimtScratch final : public kernels::Scratch {
   kernels::Stream stream_;
 };
 
+/// What `body` launches in a stream, recorded as a step and not run.
+class Captured {
+ public:
+  template <class Body>
+  Captured(kernels::Stream stream, const Body& body) : stream_(stream) {
+    kernels::capture_begin(stream);
+    body();
+    graph_ = kernels::capture_end(stream);
+  }
+  void replay() const { kernels::graph_launch(graph_, stream_); }
+  kernels::Graph graph() const { return graph_; }
+
+ private:
+  kernels::Stream stream_;
+  kernels::Graph graph_ = nullptr;
+};
+
 /// Everything is in one stream, the default one or that of the caller: one of its own shows a kernel that is launched
 /// elsewhere.
 class SimtPlace final : public Place {
@@ -37,6 +54,13 @@ class SimtPlace final : public Place {
     kernels::stream_synchronize(stream_);
   }
   void drop(void* device) override { kernels::device_free(device, stream_); }
+  void overwrite(void* device, const void* host, std::size_t bytes) override {
+    kernels::copy_to_device(device, host, bytes, stream_);
+  }
+  std::function<void()> capture(const std::function<void()>& body) override {
+    const Captured captured(stream_, body);
+    return [captured] { captured.replay(); };
+  }
 
  private:
   kernels::Stream stream_;

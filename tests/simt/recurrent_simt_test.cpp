@@ -1,6 +1,6 @@
 // The CUDA kernels of a recurrent layer on the executor: the list of cases that the CPU solves, in both element types.
 #include "tests/kernels/recurrent_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 

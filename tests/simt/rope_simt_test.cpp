@@ -2,8 +2,8 @@
 // without.
 #include "kernels/base/error.h"
 #include "tests/kernels/rope_case.h"
-#include "tests/simt/turns.h"
 #include "tests/support/throws.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 

@@ -1,7 +1,7 @@
 // The CUDA kernels of sampling on the executor: the oracle's choice and the CPU's, row by row; what cannot be sampled from.
 #include "kernels/cuda/sampling.h"
 #include "tests/kernels/sampling_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 namespace {

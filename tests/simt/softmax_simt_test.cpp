@@ -1,7 +1,7 @@
 // The CUDA kernels of softmax on the executor: the cases that the CPU solves, in float32 and bfloat16, rows of every shape that
 // the kernels are compiled for, in place and not; bits that do not depend on the order of anything.
 #include "tests/kernels/softmax_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 

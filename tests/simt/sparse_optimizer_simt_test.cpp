@@ -2,7 +2,7 @@
 // are not, rows outside the table, the scalars of a captured step.
 #include "kernels/base/error.h"
 #include "tests/kernels/sparse_optimizer_case.h"
-#include "tests/simt/turns.h"
+#include "tests/support/turns.h"
 
 namespace tradewind::tests {
 
@@ -56,13 +56,11 @@ BOOST_AUTO_TEST_CASE(a_captured_update_reads_the_scalars_of_its_step) {
       launch.step = at.value(state);
       auto *table = at.array(a.table), *first = at.array(a.first), *second = at.array(a.second);
       const kernels::SparseRows gradient{.rows = at.values(rows), .values = at.values(values), .count = 2};
-      kernels::capture_begin(launch.stream);
-      kernels::sparse_update(table, first, second, gradient, 3, 8, options, launch);
-      const kernels::Graph graph = kernels::capture_end(launch.stream);
+      const auto replay = place.capture([&] { kernels::sparse_update(table, first, second, gradient, 3, 8, options, launch); });
       for (int step = 1; step <= 3; ++step) {
         state.step = step, state.learning_rate = 0.1F / static_cast<float>(step), state.gradient_scale = 0.5F + 0.5F * step;
-        kernels::copy_to_device(const_cast<StepState*>(launch.step), &state, sizeof state, launch.stream);
-        kernels::graph_launch(graph, launch.stream);
+        place.overwrite(const_cast<StepState*>(launch.step), &state, sizeof state);
+        replay();
         at.fetch();
         oracle.update(rows, values, 8, options, state);
         check_close("table", a.table, oracle.table, 2e-6);

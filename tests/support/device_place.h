@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 
 #include "kernels/base/launch.h"
 
@@ -17,6 +18,9 @@ class Place {
   virtual void* put(const void* host, std::size_t bytes) = 0;
   virtual void get(void* host, const void* device, std::size_t bytes) = 0;  // waits
   virtual void drop(void* device) = 0;
+  virtual void overwrite(void* device, const void* host, std::size_t bytes) = 0;
+  /// What `body` launches, recorded as a step that runs whenever the result is called.
+  virtual std::function<void()> capture(const std::function<void()>& body) = 0;
 };
 
 inline std::uint16_t bfloat16_of(float x) {
