@@ -42,11 +42,16 @@ struct L2Way {
   DType dtype = DType::kFloat32;
 };
 
-/// Row 0 is all zeros where there are several; epsilon is so large that some rows are below it.
+/// Row 0 is all zeros where there are several; epsilon is so large that some rows are below it, and row 1 is as long, which is
+/// not below, where that is exact.
 inline void check_l2_normalize(const std::string& what, std::int64_t N, std::int64_t C, float epsilon, Write write,
                                const L2Way& way, double tolerance) {
   auto x = rounded_to(way.dtype, random_values(N * C, 1));
   if (N > 1) std::fill_n(x.begin(), C, 0.0F);
+  if (N > 1 && epsilon == std::floor(epsilon)) {
+    std::fill_n(x.begin() + C, C, 0.0F);
+    x[2 * C - 1] = epsilon;
+  }
   const auto dy = rounded_to(way.dtype, random_values(N * C, 2)), before = rounded_to(way.dtype, random_values(N * C, 3));
   std::vector<float> y(N * C, NAN), length(N, NAN), dx = before;
   PlacedArrays at(way.place, way.dtype);
