@@ -4,7 +4,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "models/recommend/serve.h"
-#include "tests/models/sequence_fixture.h"
+#include "tests/models/recommender_fixture.h"
 #include "tests/support/histories.h"
 #include "tests/support/oracle.h"
 #include "tests/support/throws.h"
@@ -14,7 +14,7 @@ namespace {
 
 using namespace runtime;  // NOLINT
 using Ids = std::vector<std::int32_t>;
-using Fixture = SequenceFixture<models::Bert4Rec>;
+using Fixture = RecommenderFixture<models::Bert4Rec>;
 
 constexpr std::int32_t kItems = 30;
 

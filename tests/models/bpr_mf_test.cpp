@@ -9,7 +9,8 @@
 #include "models/recommend/ranking_validation.h"
 #include "models/recommend/serve.h"
 #include "runtime/data/pair_dataset.h"
-#include "runtime/optim/optimizer.h"
+#include "tests/models/recommender_fixture.h"
+#include "tests/support/differences.h"
 #include "tests/support/histories.h"
 #include "tests/support/throws.h"
 
@@ -19,27 +20,13 @@ namespace {
 using namespace runtime;  // NOLINT
 using Ids = std::vector<std::int32_t>;
 
-std::vector<SampleRef> epoch_of(const Dataset& data, std::int64_t epoch) {
-  const std::int64_t n = data.samples_per_epoch();
-  std::vector<SampleRef> out;
-  for (std::int64_t i = 0; i < n; ++i) out.push_back({static_cast<std::uint64_t>(epoch * n + i), epoch, i});
-  return out;
-}
-
-struct Fixture {
+struct Fixture : RecommenderFixture<models::BprMf> {
   explicit Fixture(std::int64_t users, std::int64_t items, std::int64_t channels = 8, double deviation = 0)
-      : context(Device{}, 2, 1), model(config(channels, deviation), users, items) {
-    model.parameters().allocate(context);
-  }
+      : RecommenderFixture(config(channels, deviation), std::pair(users, items)) {}
   static models::BprConfig config(std::int64_t channels, double deviation) {
     models::BprConfig c;
     c.channels = channels, c.init_deviation = deviation;
     return c;
-  }
-  std::vector<double> losses(const Batch& batch) {
-    Tape tape(context, false);
-    const auto loss = model.forward(tape, batch).loss;
-    return {loss.span<float>().begin(), loss.span<float>().end()};
   }
   const float* row(const char* name, std::int64_t at) {
     const Tensor& table = model.parameters().find(name)->value();
@@ -51,35 +38,7 @@ struct Fixture {
       out += double{row("user_embedding.weight", user)[c]} * row("item_embedding.weight", item)[c];
     return out;
   }
-  void learn(const PairDataset& data, int steps) {
-    OptimizerConfig adam;
-    adam.name = "adam";
-    adam.weight_decay = 0;
-    Optimizer optimizer(adam, model.parameters(), context, std::nullopt);
-    for (int step = 1; step <= steps; ++step) {
-      const Batch batch = data.collate(epoch_of(data, step - 1));
-      auto& scalars = context.step_state();
-      scalars.step = step;
-      scalars.learning_rate = 2e-2F;
-      scalars.gradient_scale = 1;
-      scalars.loss_scale[0] = 1.0F / static_cast<float>(batch.valid);
-      model.parameters().begin_step();
-      Tape tape(context, true);
-      model.forward(tape, batch);
-      tape.backward();
-      model.parameters().finish_gradients();
-      optimizer.update(context);
-    }
-  }
-  Context context;
-  models::BprMf model;
 };
-
-double metric(const Evaluation& e, const std::string& name) {
-  for (const auto& [key, value] : e.metrics)
-    if (key == name) return value;
-  return NAN;
-}
 
 }  // namespace
 
@@ -163,32 +122,8 @@ BOOST_AUTO_TEST_CASE(gradients_are_the_numeric_ones) {
   Fixture f(4, 10, 8, 0.5);
   const PairDataset data(shop_of({{1, 2, 3, 4, 5}, {6, 6, 0}, {7}, {9, 8, 9, 1}}, 10), {.negatives = 2});
   const Batch batch = data.collate(epoch_of(data, 0));
-  auto& store = f.model.parameters();
-  f.context.step_state().loss_scale[0] = 1;
-  store.begin_step();
-  {
-    Tape tape(f.context, true);
-    f.model.forward(tape, batch);
-    tape.backward();
-  }
-  store.finish_gradients();
-  const auto total = [&] {
-    double sum = 0;
-    for (const double loss : f.losses(batch)) sum += loss;
-    return sum;
-  };
-  for (const auto& p : store.parameters())
-    for (std::int64_t i = 0; i < p->shape().elements(); i += 3) {
-      float& value = p->value().data<float>()[i];
-      const float kept = value, h = 1e-2F;
-      value = kept + h;
-      const double above = total();
-      value = kept - h;
-      const double below = total();
-      value = kept;
-      const double numeric = (above - below) / (2 * double{h}), gradient = p->gradient().data<float>()[i];
-      BOOST_CHECK_MESSAGE(std::abs(numeric - gradient) <= 1e-3, p->name() << " " << i << ": " << numeric << ", " << gradient);
-    }
+  f.gradients(batch);
+  for (const auto& p : f.model.parameters().parameters()) check_differences(*p, 3, 1e-3, [&] { return f.total(batch); });
 }
 
 // Two crowds that like other halves of the shop: what a user has not had of its half comes first.
@@ -206,7 +141,7 @@ BOOST_AUTO_TEST_CASE(it_learns_who_likes_what) {
   models::RankingOptions options;
   const models::RankingValidation test(std::make_shared<HeldOut>(shop, Part::kTest, 1), options);
   Fixture f(60, 30, 2);
-  f.learn(PairDataset(shop, {}), 150);
+  f.learn(PairDataset(shop, {}), 150, 2e-2F);
   const auto e = test.run(f.context, f.model, {.batch = 7});
   BOOST_CHECK_MESSAGE(metric(e, "hr@10") > 0.99, e.text());
   const std::vector<Ids> asked = {histories[0], histories[1]};

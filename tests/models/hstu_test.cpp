@@ -9,7 +9,7 @@
 #include "models/recommend/ranking_validation.h"
 #include "models/recommend/serve.h"
 #include "runtime/core/transfer.h"
-#include "runtime/optim/optimizer.h"
+#include "tests/models/recommender_fixture.h"
 #include "tests/support/histories.h"
 #include "tests/support/oracle.h"
 #include "tests/support/safetensors.h"
@@ -38,53 +38,14 @@ models::HstuConfig small(bool times) {
 std::shared_ptr<const Interactions> timed_shop(const std::vector<Ids>& histories, const std::vector<Longs>& seconds,
                                                std::int32_t items) {
   auto shop = std::make_shared<Interactions>(*shop_of(histories, items));
+  Longs times;
   for (const auto& user : seconds)
-    for (const std::int64_t second : user) shop->time.push_back(second * 1'000'000);
+    for (const std::int64_t second : user) times.push_back(second * 1'000'000);
+  shop->time = times;
   return shop;
 }
 
-struct Fixture {
-  explicit Fixture(const models::HstuConfig& config, std::int64_t items = 30) : context(Device{}, 2, 1), model(config, items) {
-    model.parameters().allocate(context);
-  }
-  std::vector<float> losses(const Batch& batch) {
-    Tape tape(context, false);
-    const auto loss = model.forward(tape, batch).loss;
-    return {loss.span<float>().begin(), loss.span<float>().end()};
-  }
-  /// Adam on all samples at once.
-  void learn(const SequenceDataset& data, int steps) {
-    OptimizerConfig adam;
-    adam.name = "adam";
-    adam.weight_decay = 0;
-    Optimizer optimizer(adam, model.parameters(), context, std::nullopt);
-    const auto n = data.samples_per_epoch();
-    for (int step = 1; step <= steps; ++step) {
-      std::vector<SampleRef> samples;
-      for (std::int64_t i = 0; i < n; ++i) samples.push_back({static_cast<std::uint64_t>((step - 1) * n + i), step - 1, i});
-      const Batch batch = data.collate(samples);
-      auto& scalars = context.step_state();
-      scalars.step = step;
-      scalars.learning_rate = 1e-2F;
-      scalars.gradient_scale = 1;
-      scalars.loss_scale[0] = 1.0F / static_cast<float>(batch.valid);
-      model.parameters().begin_step();
-      Tape tape(context, true);
-      model.forward(tape, batch);
-      tape.backward();
-      model.parameters().finish_gradients();
-      optimizer.update(context);
-    }
-  }
-  Context context;
-  models::Hstu model;
-};
-
-double metric(const Evaluation& e, const std::string& name) {
-  for (const auto& [key, value] : e.metrics)
-    if (key == name) return value;
-  return NAN;
-}
+using Fixture = RecommenderFixture<models::Hstu>;
 
 }  // namespace
 
@@ -191,18 +152,7 @@ BOOST_AUTO_TEST_CASE(gradients_are_the_numeric_ones) {
   const Batch batch =
       SequenceDataset(shop, {.context = 12, .times = true}).collate(std::vector<SampleRef>{{0, 0, 0}, {1, 0, 1}});
   auto& store = f.model.parameters();
-  const auto total = [&] {
-    const auto losses = f.losses(batch);
-    return std::accumulate(losses.begin(), losses.end(), 0.0);
-  };
-  f.context.step_state().loss_scale[0] = 1;
-  store.begin_step();
-  {
-    Tape tape(f.context, true);
-    f.model.forward(tape, batch);
-    tape.backward();
-  }
-  store.finish_gradients();
+  f.gradients(batch);
   std::mt19937 engine(5);
   for (const auto& p : store.parameters()) {
     // Along the gradient, lest it be lost in a float32 loss's rounding, with some noise.
@@ -223,7 +173,7 @@ BOOST_AUTO_TEST_CASE(gradients_are_the_numeric_ones) {
     const auto h = static_cast<float>(2e-2 / std::sqrt(length));
     const auto at = [&](float by) {
       for (std::size_t i = 0; i < direction.size(); ++i) values[i] = kept[i] + by * direction[i];
-      return total();
+      return f.total(batch);
     };
     const double numeric = (at(h) - at(-h)) / (2 * double{h});
     at(0);

@@ -8,7 +8,8 @@
 
 #include "models/recommend/ranking_validation.h"
 #include "runtime/ops/prefix_mean.h"
-#include "runtime/optim/optimizer.h"
+#include "tests/models/recommender_fixture.h"
+#include "tests/support/differences.h"
 #include "tests/support/histories.h"
 #include "tests/support/oracle.h"
 
@@ -25,26 +26,7 @@ models::LinearConfig small() {
   return c;
 }
 
-struct Fixture {
-  explicit Fixture(const models::LinearConfig& config, std::int64_t items = 30)
-      : context(Device{}, 2, 1), model(config, items) {
-    model.parameters().allocate(context);
-  }
-  std::vector<double> losses(const Batch& batch) {
-    Tape tape(context, false);
-    const auto loss = model.forward(tape, batch).loss;
-    return {loss.span<float>().begin(), loss.span<float>().end()};
-  }
-  Context context;
-  models::Linear model;
-};
-
-std::vector<SampleRef> all_of(const Dataset& data, std::int64_t epoch) {
-  std::vector<SampleRef> out;
-  for (std::int64_t i = 0; i < data.samples_per_epoch(); ++i)
-    out.push_back({static_cast<std::uint64_t>(epoch * data.samples_per_epoch() + i), epoch, i});
-  return out;
-}
+using Fixture = RecommenderFixture<models::Linear>;
 
 }  // namespace
 
@@ -127,31 +109,8 @@ BOOST_AUTO_TEST_CASE(gradients_are_the_numeric_ones) {
   Fixture f(small());
   const Batch batch = SequenceDataset(shop_of({{1, 2, 3, 4, 5, 6}, {7, 2, 9, 4, 1}}, 30), {.context = 12})
                           .collate(std::vector<SampleRef>{{0, 0, 0}, {1, 0, 1}});
-  auto& store = f.model.parameters();
-  const auto total = [&] {
-    const auto losses = f.losses(batch);
-    return std::accumulate(losses.begin(), losses.end(), 0.0);
-  };
-  f.context.step_state().loss_scale[0] = 1;
-  store.begin_step();
-  {
-    Tape tape(f.context, true);
-    f.model.forward(tape, batch);
-    tape.backward();
-  }
-  store.finish_gradients();
-  for (const auto& p : store.parameters())
-    for (std::int64_t i = 0; i < p->shape().elements(); i += 11) {
-      float& value = p->value().data<float>()[i];
-      const float kept = value, h = 1e-2F;
-      value = kept + h;
-      const double above = total();
-      value = kept - h;
-      const double below = total();
-      value = kept;
-      const double numeric = (above - below) / (2 * double{h}), gradient = p->gradient().data<float>()[i];
-      BOOST_CHECK_MESSAGE(std::abs(numeric - gradient) <= 2e-3, p->name() << " " << i << ": " << numeric << ", " << gradient);
-    }
+  f.gradients(batch);
+  for (const auto& p : f.model.parameters().parameters()) check_differences(*p, 11, 2e-3, [&] { return f.total(batch); });
 }
 
 // Two crowds that like other halves of the shop, in any order.
@@ -170,24 +129,7 @@ BOOST_AUTO_TEST_CASE(it_learns_what_goes_together) {
   auto config = small();
   config.dropout = 0.1;
   Fixture f(config);
-  OptimizerConfig adam;
-  adam.name = "adam";
-  adam.weight_decay = 0;
-  Optimizer optimizer(adam, f.model.parameters(), f.context, std::nullopt);
-  for (int step = 1; step <= 100; ++step) {
-    const Batch batch = data.collate(all_of(data, step - 1));
-    auto& scalars = f.context.step_state();
-    scalars.step = step;
-    scalars.learning_rate = 2e-2F;
-    scalars.gradient_scale = 1;
-    scalars.loss_scale[0] = 1.0F / static_cast<float>(batch.valid);
-    f.model.parameters().begin_step();
-    Tape tape(f.context, true);
-    f.model.forward(tape, batch);
-    tape.backward();
-    f.model.parameters().finish_gradients();
-    optimizer.update(f.context);
-  }
+  f.learn(data, 100, 2e-2F);
   const models::RankingValidation test(std::make_shared<HeldOut>(shop, Part::kTest, 12), {});
   const auto e = test.run(f.context, f.model, {.batch = 50});
   // Eight of each half are left.

@@ -144,8 +144,8 @@ BOOST_AUTO_TEST_CASE(slices_make_up_the_whole) {
 // A user with held-out items of two values counts in both, with those alone.
 BOOST_AUTO_TEST_CASE(a_user_of_two_slices_counts_in_both) {
   auto data = std::make_shared<Interactions>(*shop_of({{0, 1, 2, 4, 3, 6}, {8, 8, 9, 9, 7, 7}}, kItems));
-  for (const std::size_t e : {3U, 4U, 5U}) data->part[e] = Part::kTest;
-  for (std::size_t e = 6; e < data->part.size(); ++e) data->part[e] = Part::kTrain;
+  for (const std::size_t e : {3U, 4U, 5U}) data->part.writable()[e] = Part::kTest;
+  for (std::size_t e = 6; e < data->part.size(); ++e) data->part.writable()[e] = Part::kTrain;
   auto options = options_for(*data);
   options.lists.reset();
   const auto e = evaluated(data, options);

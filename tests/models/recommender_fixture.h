@@ -1,18 +1,32 @@
-// A recommender in memory: the losses of batches, a short training, and histories whose next item is known.
+// What tests of recommenders share: a model in memory, its losses and gradients, a short training, histories that can be
+// learnt.
 #pragma once
 
+#include <boost/test/unit_test.hpp>
 #include <cmath>
+#include <cstdint>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "models/recommend/ranking_validation.h"
 #include "models/recommend/recommender.h"
+#include "runtime/core/transfer.h"
 #include "runtime/data/sequence_dataset.h"
 #include "runtime/optim/optimizer.h"
-#include "runtime/train/evaluator.h"
 
 namespace tradewind::tests {
+
+/// All samples in order, as the epoch of that number has them.
+inline std::vector<runtime::SampleRef> epoch_of(const runtime::Dataset& data, std::int64_t epoch) {
+  const std::int64_t n = data.samples_per_epoch();
+  std::vector<runtime::SampleRef> out;
+  for (std::int64_t i = 0; i < n; ++i) out.push_back({static_cast<std::uint64_t>(epoch * n + i), epoch, i});
+  return out;
+}
 
 template <class Model>
 struct RecommenderFixture {
@@ -22,13 +36,26 @@ struct RecommenderFixture {
       : context(device, 2, 1, compute), model(config, items) {
     model.parameters().allocate(context);
   }
-  std::vector<float> losses(const runtime::Batch& batch) {
-    runtime::Tape tape(context, false);
+  /// Of a model that knows users by number.
+  template <class Config>
+  RecommenderFixture(const Config& config, std::pair<std::int64_t, std::int64_t> users_and_items)
+      : context(kernels::Device{}, 2, 1), model(config, users_and_items.first, users_and_items.second) {
+    model.parameters().allocate(context);
+  }
+
+  /// training: with dropout.
+  std::vector<float> losses(const runtime::Batch& batch, bool training = false) {
+    model.parameters().begin_step();
+    runtime::Tape tape(context, training);
     const runtime::Tensor loss = on_host(model.forward(tape, on_device(context, batch)).loss);
     return {loss.span<float>().begin(), loss.span<float>().end()};
   }
+  double total(const runtime::Batch& batch, bool training = false) {
+    const auto all = losses(batch, training);
+    return std::accumulate(all.begin(), all.end(), 0.0);
+  }
   /// Gradients of `scale` times the sum of the losses.
-  void gradients(const runtime::Batch& batch, float scale) {
+  void gradients(const runtime::Batch& batch, float scale = 1) {
     context.step_state().loss_scale[0] = scale;
     context.publish_step_state();
     model.parameters().begin_step();
@@ -38,24 +65,50 @@ struct RecommenderFixture {
     model.parameters().finish_gradients();
   }
   /// Adam on all samples at once.
-  void learn(const runtime::SequenceDataset& data, int steps) {
+  void learn(const runtime::Dataset& data, int steps, float rate = 1e-2F) {
     runtime::OptimizerConfig adam;
     adam.name = "adam";
     adam.weight_decay = 0;
     runtime::Optimizer optimizer(adam, model.parameters(), context, std::nullopt);
-    const auto n = data.samples_per_epoch();
     for (int step = 1; step <= steps; ++step) {
-      std::vector<runtime::SampleRef> samples;
-      for (std::int64_t i = 0; i < n; ++i) samples.push_back({static_cast<std::uint64_t>((step - 1) * n + i), step - 1, i});
-      const runtime::Batch batch = data.collate(samples);
+      const runtime::Batch batch = data.collate(epoch_of(data, step - 1));
       auto& scalars = context.step_state();
       scalars.step = step;
-      scalars.learning_rate = 1e-2F;
+      scalars.learning_rate = rate;
       scalars.gradient_scale = 1;
       gradients(batch, 1.0F / static_cast<float>(batch.valid));
       optimizer.update(context);
     }
   }
+  /// The parameters' gradients of the summed training loss against differences along random directions: the loss is float32, so
+  /// one element's share would drown in its rounding.
+  void check_gradients(const runtime::Batch& batch) {
+    auto& store = model.parameters();
+    gradients(batch);
+    const auto all = store.gradients().template span<float>();
+    const std::vector<float> gradient(all.begin(), all.end());
+    std::mt19937 engine(5);
+    for (const auto& p : store.parameters()) {
+      std::vector<float> direction(static_cast<std::size_t>(p->shape().elements())), kept(direction.size());
+      double slope = 0;
+      float* const values = p->value().template data<float>();
+      for (std::size_t i = 0; i < direction.size(); ++i) {
+        direction[i] = static_cast<float>(engine()) / 2147483648.0F - 1.0F;
+        kept[i] = values[i];
+        slope += double{direction[i]} * gradient[static_cast<std::size_t>(p->begin()) + i];
+      }
+      const float h = 4e-3F / std::sqrt(static_cast<float>(direction.size()));
+      const auto at = [&](float by) {
+        for (std::size_t i = 0; i < direction.size(); ++i) values[i] = kept[i] + by * direction[i];
+        return total(batch, true);
+      };
+      const double numeric = (at(h) - at(-h)) / (2 * double{h});
+      at(0);
+      BOOST_CHECK_MESSAGE(std::abs(numeric - slope) <= 2e-2 * std::max(1.0, std::abs(slope)),
+                          p->name() << ": numeric " << numeric << ", gradient " << slope);
+    }
+  }
+
   runtime::Context context;
   Model model;
 };

@@ -161,8 +161,8 @@ BOOST_AUTO_TEST_CASE(popularity_is_ranked_by_its_bias) {
 BOOST_AUTO_TEST_CASE(a_users_other_targets_are_candidates) {
   Context context(Device{}, 1, 1);
   auto shop = std::make_shared<Interactions>(*shop_of({{1, 2, 3, 4, 5}, {5, 5, 5, 4, 4, 1, 1}}, kItems));
-  for (const std::size_t e : {3U, 4U}) shop->part[e] = Part::kTest;                  // 4 and 5 of the first user
-  for (std::size_t e = 5; e < shop->part.size(); ++e) shop->part[e] = Part::kTrain;  // which the other makes popular
+  for (const std::size_t e : {3U, 4U}) shop->part.writable()[e] = Part::kTest;                  // 4 and 5 of the first user
+  for (std::size_t e = 5; e < shop->part.size(); ++e) shop->part.writable()[e] = Part::kTrain;  // which the other makes popular
   models::Popularity popularity(kItems);
   popularity.fit(context, *shop);
   const auto e = models::RankingValidation(std::make_shared<HeldOut>(shop, Part::kTest, 12), among(30))

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "models/recommend/popularity.h"
-#include "tests/models/sequence_fixture.h"
+#include "tests/models/recommender_fixture.h"
 #include "tests/support/histories.h"
 #include "tests/support/oracle.h"
 #include "tests/support/throws.h"
@@ -28,7 +28,7 @@ models::SasRecConfig small() {
   return c;
 }
 
-using Fixture = SequenceFixture<models::SasRec>;
+using Fixture = RecommenderFixture<models::SasRec>;
 
 }  // namespace
 

@@ -25,7 +25,7 @@ Values results(RecurrentKind kind, kernels::Device device, DType compute) {
   config.dropout = 0.25;
   RecommenderFixture<models::RecurrentRecommender> f(config, 20, device, compute);
   const auto batch =
-      runtime::SequenceDataset(shop_of({{1, 2, 3, 4, 5, 6}, {7, 2, 9}, {4, 5, 6, 7, 8, 9, 1, 2, 3}}, 20), {.context = 6})
+      runtime::SequenceDataset(shop_of({{1, 2, 3, 4, 5, 6}, {7, 2, 9, 3}, {4, 5, 6, 7, 8, 9, 1, 2, 3}}, 20), {.context = 6})
           .collate(std::vector<SampleRef>{{0, 0, 0}, {1, 0, 1}, {2, 0, 2}});
   Values out{{"losses", f.losses(batch)}};
   f.gradients(batch, 0.1F);
