@@ -22,10 +22,10 @@ class Column {
   Column(std::span<T> memory, std::shared_ptr<const void> owner)
       : values_(memory), writable_(memory.data()), owner_(std::move(owner)) {}
   /// The same, to read alone.
-  static Column read_only(std::span<const T> memory, std::shared_ptr<const void> owner) {
+  static Column read_only(std::span<const T> memory, const std::shared_ptr<const void>& owner) {
     Column out;
     out.values_ = memory;
-    out.owner_ = std::move(owner);
+    out.owner_ = owner;
     return out;
   }
 

@@ -81,7 +81,7 @@ BOOST_AUTO_TEST_CASE(golden_layer) {
   set(*block.time_bias, golden.values("time_weight"), kBuckets);
 
   const auto tensor = [&](const std::vector<float>& values, const Shape& shape) {
-    const Tensor out = context.tensor(shape);
+    Tensor out = context.tensor(shape);
     std::copy(values.begin(), values.end(), out.span<float>().begin());
     return out;
   };

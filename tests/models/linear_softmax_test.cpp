@@ -35,8 +35,8 @@ BOOST_AUTO_TEST_CASE(means_of_all_so_far_and_their_gradients) {
   const std::vector<std::int64_t> lengths = {1, 0, 5, 130};
   for (const std::int64_t C : {1, 12, 128, 192, 131}) {
     Context context(Device{}, 2, 1);
-    std::vector<Ids> histories;
-    for (const auto n : lengths) histories.emplace_back(static_cast<std::size_t>(n), 0);
+    std::vector<Ids> histories(lengths.size());
+    for (std::size_t i = 0; i < lengths.size(); ++i) histories[i].resize(static_cast<std::size_t>(lengths[i]));
     const auto rows = Sequences::of(pack_histories(histories, 1000));
     const std::int64_t N = 136;
     ParameterStore store;
