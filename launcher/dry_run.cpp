@@ -149,11 +149,11 @@ std::string check_memory(const Plan& plan) {
   const double activations =
       static_cast<double>(plan.task->cost().activation_bytes_per_sample * plan.micro_batch()) / (half ? 2 : 1);
   const double available = cuda ? static_cast<double>(kernels::cuda_runtime().memory().free) : free_memory();
-  const std::string found = "about " + mebibytes(fixed + activations) + ": " + mebibytes(fixed) +
-                            " parameters, gradients, optimiser; " + mebibytes(activations) + " activations" +
-                            (plan.ranks > 1 ? "; each rank"
-                             : cuda         ? "; on the GPU"
-                                            : "");
+  std::string found = "about " + mebibytes(fixed + activations) + ": " + mebibytes(fixed) +
+                      " parameters, gradients, optimiser; " + mebibytes(activations) + " activations" +
+                      (plan.ranks > 1 ? "; each rank"
+                       : cuda         ? "; on the GPU"
+                                      : "");
   if (fixed + activations > available)
     throw DeviceError(found + "; only " + mebibytes(available) + " are free: lower train.micro_batch");
   return found;
@@ -166,8 +166,7 @@ std::string check_disk(const Plan& plan) {
   while (!fs::exists(at)) at = at.parent_path();
   if (access(at.c_str(), W_OK) != 0) throw ConfigError(at.string() + " cannot be written to; choose another run.directory");
   const auto free = static_cast<double>(fs::space(at).available);
-  const std::string found =
-      mebibytes(bytes) + " for checkpoints in " + plan.config.run.directory + ", " + mebibytes(free) + " free";
+  std::string found = mebibytes(bytes) + " for checkpoints in " + plan.config.run.directory + ", " + mebibytes(free) + " free";
   if (bytes > free) throw CheckpointError(found + "; free some space or choose another run.directory");
   return found;
 }
@@ -175,7 +174,8 @@ std::string check_disk(const Plan& plan) {
 }  // namespace
 
 int dry_run(const fs::path& file, const std::vector<std::string>& overrides, const models::Registry& registry, bool json) {
-  const auto [rank, ranks] = runtime::launched_rank();
+  const auto [rank, world] = runtime::launched_rank();
+  const int ranks = world;  // lambdas cannot take the binding
   if (rank != 0) return 0;  // rank 0 speaks for all
   Checklist list(json);
   Plan plan;

@@ -108,6 +108,7 @@ class EventColumn {
     const auto log = runtime::read_events(config_, sink, true);
     const auto numbers = [](const runtime::Vocabulary& from, const runtime::Vocabulary& to) {
       std::vector<std::int32_t> out;
+      out.reserve(static_cast<std::size_t>(from.size()));
       for (std::int32_t i = 0; i < from.size(); ++i) out.push_back(to.row_of(from.name(i)));
       return out;
     };
@@ -205,6 +206,7 @@ GroupedColumn grouped(const std::vector<std::optional<std::string>>& rows) {
   if (counts.size() > kMostValues &&
       std::ranges::all_of(counts, [](const auto& c) { return number_of(c.first).has_value(); })) {
     std::vector<std::optional<double>> numbers;
+    numbers.reserve(rows.size());
     for (const auto& row : rows) numbers.push_back(row && !row->empty() ? number_of(*row) : std::nullopt);
     group_numbers(out, numbers);
     return out;
@@ -250,6 +252,7 @@ std::vector<std::optional<std::string>> column_by_id(const std::string& file, co
 std::vector<TargetSlice> ranking_slices(const std::vector<std::string>& wanted, const RunConfig& config,
                                         const Interactions& interactions, Part part) {
   std::vector<TargetSlice> out;
+  out.reserve(wanted.size());
   for (const std::string& one : wanted) out.push_back(slice_of(one, config, interactions, part));
   return out;
 }

@@ -115,6 +115,7 @@ std::vector<models::Scored> by_popularity(const runtime::Vocabulary& items, cons
   }
   std::ranges::stable_sort(order, [&](std::int32_t a, std::int32_t b) { return items.count(a) > items.count(b); });
   std::vector<models::Scored> out;
+  out.reserve(order.size());
   for (const std::int32_t i : order)
     out.push_back({i, static_cast<float>(static_cast<double>(items.count(i)) / std::max(1.0, events))});
   return out;
