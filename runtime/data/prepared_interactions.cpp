@@ -198,6 +198,7 @@ void write_file(const fs::path& file, const Interactions& data, const json& desc
   contents.push_back(contents_of("/users", std::span<const char>(users)));
   contents.push_back(contents_of("/items", std::span<const char>(items)));
   std::vector<PreparedArray> arrays;
+  arrays.reserve(contents.size());
   for (const Contents& one : contents) arrays.push_back(one.array);
   create_prepared(file, json(), description, arrays);
   write_contents(file, contents, arrays);

@@ -105,7 +105,7 @@ struct Transformer::Pass {
 
 Variable Transformer::operator()(Tape& tape, const Variable& embeddings, const Sequences& rows, KvCache* cache) const {
   const Pass pass{.net = *this, .tape = tape, .rows = rows, .cache = cache};
-  const Variable y = options_.block == BlockKind::kPostNorm ? pass.post_norm(embeddings) : pass.norm_first(embeddings);
+  Variable y = options_.block == BlockKind::kPostNorm ? pass.post_norm(embeddings) : pass.norm_first(embeddings);
   if (cache != nullptr) cache->advance(rows);
   return y;
 }

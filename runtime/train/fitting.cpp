@@ -77,7 +77,7 @@ TrainOutcome restore_fitted(Context& context, Task& task, const Checkpoint& chec
 
 Tensor whole_tensor(const Checkpoint& checkpoint, const std::string& name, DType dtype) {
   const Shape shape = checkpoint.shape(name);
-  const Tensor out(host_allocator(), shape, dtype);
+  Tensor out(host_allocator(), shape, dtype);
   checkpoint.read(name, 0, shape.elements(), dtype, out.raw());
   return out;
 }
