@@ -171,8 +171,7 @@ int evaluate(EvaluateOptions options, const models::Registry& registry) {
   if (!ranks && options.for_recommenders())
     throw ConfigError(
         "evaluating: a text has no test part, no users and no items; --part test, --per-user, --slice, --category and --pairs "
-        "are for "
-        "recommenders");
+        "are for recommenders");
   const LoadedRun run = load_run(options.run, options.checkpoint, options.overrides, registry);
   waiting->now("reading data");
   const RunData data = load_run_data(run.config, run.checkpoint.get());

@@ -28,8 +28,7 @@ void ItemTransformerConfig::describe(Fields& f) {
   f.field("norm_epsilon", norm_epsilon, "Added to the variance.", {.min = 0, .above_min = true});
   f.field("init", init,
           "Weights are normal. scaled_residual: those of projections into the stream over sqrt(2 layers); xavier_qkv: those of "
-          "queries, "
-          "keys and values Xavier uniform.",
+          "queries, keys and values Xavier uniform.",
           {"scaled_residual", "normal", "xavier_qkv"});
   f.field("init_deviation", init_deviation, "Standard deviation of the initial weights.", {.min = 0});
 }

@@ -191,8 +191,7 @@ void InteractionsConfig::describe(Fields& f) {
   f.field("path", path, "The table of events, plain or compressed with gzip, zstd or xz.");
   f.field("prepared", prepared,
           "The file that `tradewind prepare` made of the table: it is mapped, not read; \"\": read the table. Where the table "
-          "is still "
-          "there, it must be the one that was prepared.");
+          "is still there, it must be the one that was prepared.");
   f.field("validation_path", validation_path, "With split = \"given\": the table of events to validate on.");
   f.field("test_path", test_path, "With split = \"given\": the table of events to test on.");
   f.field("format", format,

@@ -1,9 +1,8 @@
 // How the items beside the target are come by, that a loss looks at which does not take the whole catalogue.
 //
 //   uniform     every item alike
-//   popularity  item i with p(i) ~ count(i)^exponent of its training events (Mikolov et al. 2013: 0.75); items without any
-//   never in_batch    the targets of the micro-batch's rows, all of them: nothing is drawn, and popular items are there more
-//   often
+//   popularity  item i with p(i) ~ count(i)^exponent of its training events (Mikolov et al. 2013: 0.75), none without any
+//   in_batch    the targets of the micro-batch's rows, all of them: nothing is drawn, popular items are there more often
 //
 // Drawn ones are for each position, from the items that the user has not had in training, keyed by running sample, position
 // and column: they depend neither on ranks nor on micro-batches. Or one set for all rows of a micro-batch, from all items,

@@ -42,7 +42,7 @@ Tensor tensor_of(std::span<const float> values) {
 NegativeSampler::NegativeSampler(std::shared_ptr<const Interactions> interactions, std::span<const std::int32_t> users,
                                  const NegativeSampling& sampling, std::uint64_t seed, std::span<const std::int64_t> targets,
                                  std::int64_t masks)
-    : interactions_(std::move(interactions)), sampling_(sampling), seed_(seed) {
+    : interactions_(std::move(interactions)), sampling_(sampling), key_(kernels::philox_key(seed, purpose_of("negatives"))) {
   if (sampling.count == 0) return;
   const auto items = static_cast<std::size_t>(interactions_->items->size());
   if (sampling.kind == NegativeKind::kPopularity)
@@ -68,8 +68,8 @@ void NegativeSampler::collect_had(std::span<const std::int32_t> users) {
     had_.erase(std::unique(had_.begin() + begin, had_.end()), had_.end());
     if (static_cast<std::int32_t>(static_cast<std::ptrdiff_t>(had_.size()) - begin) == x.items->size())
       throw DataError(
-          fmt::format("training: user \"{}\" has had every item, so there is no negative for it; leave it out, or use "
-                      "model.loss = \"softmax\"",
+          fmt::format("training: user \"{}\" has had every item, so there is no negative for it; leave it out, or train "
+                      "with a loss over the whole catalogue",
                       x.users->name(static_cast<std::int32_t>(user))));
     had_offsets_[user + 1] = static_cast<std::int64_t>(had_.size());
   }
@@ -84,9 +84,9 @@ std::span<const std::int32_t> NegativeSampler::had(std::int32_t user) const {
 /// Column `column` of a position of a sample, try `attempt`.
 std::int32_t NegativeSampler::drawn(std::uint64_t sample, std::int64_t position, std::int64_t column,
                                     std::uint32_t attempt) const {
-  const auto block = kernels::philox(kernels::philox_key(seed_, purpose_of("negatives")),
-                                     {{static_cast<std::uint32_t>(column), static_cast<std::uint32_t>(position) ^ attempt << 24,
-                                       static_cast<std::uint32_t>(sample), static_cast<std::uint32_t>(sample >> 32)}});
+  const auto block =
+      kernels::philox(key_, {{static_cast<std::uint32_t>(column), static_cast<std::uint32_t>(position) ^ attempt << 24,
+                              static_cast<std::uint32_t>(sample), static_cast<std::uint32_t>(sample >> 32)}});
   const std::uint64_t first = std::uint64_t{block.w[0]} << 32 | block.w[1],
                       second = std::uint64_t{block.w[2]} << 32 | block.w[3];
   if (sampling_.kind == NegativeKind::kPopularity) return popularity_.draw(first, second);

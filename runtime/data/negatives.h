@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/base/philox.h"
 #include "runtime/core/tensor.h"
 #include "runtime/data/alias_table.h"
 #include "runtime/data/interactions.h"
@@ -38,7 +39,7 @@ class NegativeSampler {
 
   std::shared_ptr<const Interactions> interactions_;
   NegativeSampling sampling_;
-  std::uint64_t seed_;
+  kernels::PhiloxKey key_;
   AliasTable popularity_;
   Tensor log_q_;
   std::vector<std::int64_t> had_offsets_;  // by position: [users + 1]

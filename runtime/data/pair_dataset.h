@@ -12,6 +12,7 @@
 #include "runtime/core/allocator.h"
 #include "runtime/data/batch.h"
 #include "runtime/data/interactions.h"
+#include "runtime/data/negatives.h"
 
 namespace tradewind::runtime {
 
@@ -23,9 +24,7 @@ struct PairOptions {
 /// Of a batch of S samples:
 ///   "users"     [S] int32
 ///   "targets"   [S] int32     the item of the event
-///   "negatives" [S, n] int32  items that the user has not had in training, uniformly; keyed by the running sample, so that
-///   they
-///                             depend neither on ranks nor on micro-batches
+///   "negatives" [S, n] int32  as NegativeSampler draws them for position 0
 class PairDataset final : public Dataset {
  public:
   /// Throws DataError where a user has had every item, so that there is no negative.
@@ -37,18 +36,13 @@ class PairDataset final : public Dataset {
   std::uint64_t checksum() const override { return interactions_->checksum; }
 
  private:
-  std::span<const std::int32_t> had(std::int32_t user) const;
-  std::int32_t draw(std::int32_t user, std::uint64_t sample, std::int64_t column) const;
-
   std::shared_ptr<const Interactions> interactions_;
-  PairOptions options_;
   Allocator& allocator_;
+  NegativeSampler negatives_;
   struct Event {
     std::int32_t user, item;
   };
   std::vector<Event> events_;
-  std::vector<std::int64_t> had_offsets_{0};  // [users + 1]
-  std::vector<std::int32_t> had_;             // a user's training items, ascending, each once
 };
 
 }  // namespace tradewind::runtime
