@@ -209,7 +209,7 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
     list.run("disk", [&] { return check_disk(plan); });
   } else if (built) {
     list.run("FLOPs", [&] {
-      const double step = 3 * plan.task->cost().forward_flops_per_sample * static_cast<double>(c.train.batch);
+      const double step = 3 * plan.task->cost().forward_flops_per_sample() * static_cast<double>(c.train.batch);
       return number(step) + "FLOP a step, " + number(step * static_cast<double>(c.train.steps)) + "FLOP in " +
              std::to_string(c.train.steps) + " steps";
     });

@@ -125,8 +125,10 @@ Tensor Gpt::next_logits(Context& context, const Batch& batch, KvCache& cache) {
 
 CostEstimate Gpt::cost() const {
   const std::int64_t T = config_.context_length;
-  const double head = 2 * static_cast<double>(vocabulary_ * config_.channels * T);
-  return {.forward_flops_per_sample = head + blocks_.forward_flops(T),
+  return {.flops_per_row = blocks_.flops_per_row(),
+          .flops_per_pair = blocks_.flops_per_pair(),
+          .flops_per_target = 2 * static_cast<double>(vocabulary_ * config_.channels),
+          .sample = {.rows = T, .pairs = T * T, .targets = T},
           .activation_bytes_per_sample = static_cast<std::int64_t>(4 * blocks_.kept_floats() * static_cast<double>(T))};
 }
 

@@ -72,7 +72,9 @@ Tensor BprMf::queries(Context& context, const Batch& batch) {
 
 CostEstimate BprMf::cost() const {
   const auto products = static_cast<double>((1 + config_.negatives_per_event) * config_.channels);
-  return {.forward_flops_per_sample = 2 * products, .activation_bytes_per_sample = 8 * config_.channels};
+  return {.flops_per_target = 2 * products,
+          .sample = {.rows = 1, .pairs = 1, .targets = 1},
+          .activation_bytes_per_sample = 8 * config_.channels};
 }
 
 }  // namespace tradewind::models

@@ -122,13 +122,17 @@ Tensor Hstu::queries(Context& context, const Batch& batch) {
 
 CostEstimate Hstu::cost() const {
   const HstuHeads& heads = blocks_.front().heads;
-  const auto T = static_cast<double>(config_.context_length), C = static_cast<double>(config_.channels);
+  const std::int64_t T = config_.context_length;
+  const auto C = static_cast<double>(config_.channels);
   const auto layers = static_cast<double>(config_.layers), width = static_cast<double>(heads.width()),
              out = static_cast<double>(heads.out());
-  const double pairs = T * (T + 1) * static_cast<double>(heads.count * (heads.query + heads.value));
-  const double kept = layers * (2 * width + 4 * out + 3 * C) + 3 * C;  // floats of a row
-  return {.forward_flops_per_sample = 2 * static_cast<double>(items_) * C * T + layers * (2 * T * C * (width + out) + pairs),
-          .activation_bytes_per_sample = static_cast<std::int64_t>(4 * kept * T)};
+  const auto pair = static_cast<double>(heads.count * (heads.query + heads.value));  // a row sees (n + 1) / 2 of its n
+  const double kept = layers * (2 * width + 4 * out + 3 * C) + 3 * C;                // floats of a row
+  return {.flops_per_row = layers * (2 * C * (width + out) + pair),
+          .flops_per_pair = layers * pair,
+          .flops_per_target = 2 * static_cast<double>(config_.loss.scores(items_)) * C,
+          .sample = {.rows = T, .pairs = T * T, .targets = T},
+          .activation_bytes_per_sample = static_cast<std::int64_t>(4 * kept * static_cast<double>(T))};
 }
 
 }  // namespace tradewind::models

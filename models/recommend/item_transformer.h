@@ -34,8 +34,8 @@ class ItemTransformer {
 
   /// The batch's "ids" [N] to [N, C].
   runtime::Variable operator()(runtime::Tape& tape, const runtime::Batch& batch) const;
-  /// Of histories of the whole context, `share` of the positions scored against `items`.
-  runtime::CostEstimate cost(std::int64_t items, double share = 1) const;
+  /// Each target asks for `scores` scores; of a whole context, `share` of the positions are targets.
+  runtime::CostEstimate cost(std::int64_t scores, double share = 1) const;
   runtime::Parameter& table() const { return *table_; }
 
  private:

@@ -44,9 +44,11 @@ Tensor Linear::queries(Context& context, const Batch& batch) {
 }
 
 CostEstimate Linear::cost() const {
-  const auto T = static_cast<double>(config_.context_length), C = static_cast<double>(config_.channels);
-  return {.forward_flops_per_sample = 2 * T * C * (static_cast<double>(items()) + T),
-          .activation_bytes_per_sample = static_cast<std::int64_t>(4 * 4 * T * C)};
+  const std::int64_t T = config_.context_length, C = config_.channels;
+  return {.flops_per_row = 2 * static_cast<double>(C),  // the running sum and its division
+          .flops_per_target = 2 * static_cast<double>(C * items()),
+          .sample = {.rows = T, .pairs = T * T, .targets = T},
+          .activation_bytes_per_sample = 4 * 4 * T * C};
 }
 
 }  // namespace tradewind::models

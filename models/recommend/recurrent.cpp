@@ -68,14 +68,16 @@ Tensor RecurrentRecommender::queries(Context& context, const Batch& batch) {
 
 CostEstimate RecurrentRecommender::cost() const {
   const std::int64_t T = config_.context_length, C = config_.channels;
-  double flops = 2 * static_cast<double>(items_ * C);
+  double flops = 0;
   std::int64_t kept = 2 * C;
   for (const Layer& layer : layers_) {
     flops += layer.cells.forward_flops();
     kept += layer.cells.kept_floats();
   }
   if (output_.weight != nullptr) flops += 2 * static_cast<double>(output_.weight->shape().elements());
-  return {.forward_flops_per_sample = flops * static_cast<double>(T),
+  return {.flops_per_row = flops,
+          .flops_per_target = 2 * static_cast<double>(config_.loss.scores(items_) * C),
+          .sample = {.rows = T, .pairs = T * T, .targets = T},
           .activation_bytes_per_sample = kept * T * static_cast<std::int64_t>(sizeof(float))};
 }
 

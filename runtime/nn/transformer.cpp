@@ -110,12 +110,15 @@ Variable Transformer::operator()(Tape& tape, const Variable& embeddings, const S
   return y;
 }
 
-double Transformer::forward_flops(std::int64_t T) const {
-  const auto rows = static_cast<double>(T), C = static_cast<double>(options_.channels);
+double Transformer::flops_per_row() const {
+  const auto C = static_cast<double>(options_.channels);
   const auto layers = static_cast<double>(options_.layers), hidden = static_cast<double>(options_.hidden);
   const double weights = C * static_cast<double>(options_.heads.width()) + C * C + C * hidden * (options_.gated ? 3 : 2);
-  const double pairs = options_.causal ? rows * (rows + 1) / 2 : rows * rows;
-  return layers * (2 * weights * rows + 4 * C * pairs);
+  return layers * 2 * weights + (options_.causal ? flops_per_pair() : 0);  // a row sees (n + 1) / 2 of its n
+}
+
+double Transformer::flops_per_pair() const {
+  return static_cast<double>(options_.layers * options_.channels) * (options_.causal ? 2 : 4);
 }
 
 double Transformer::kept_floats() const {

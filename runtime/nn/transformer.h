@@ -57,8 +57,9 @@ class Transformer {
   /// The sum of embeddings [N, C] to y [N, C]. With a cache, rows continue where it ends, and it advances.
   Variable operator()(Tape& tape, const Variable& embeddings, const Sequences& rows, KvCache* cache = nullptr) const;
 
-  /// FLOPs of one sequence of T rows, forward.
-  double forward_flops(std::int64_t T) const;
+  /// FLOPs forward: of a row, whatever else is in its sequence, and of an ordered pair of rows of one sequence.
+  double flops_per_row() const;
+  double flops_per_pair() const;
   /// Floats that backward keeps of a row.
   double kept_floats() const;
   const TransformerOptions& options() const { return options_; }

@@ -15,10 +15,26 @@ struct LossSums {
   double nll = 0;   // negative log-likelihood in nats: perplexity, bits per byte
 };
 
-/// What a plan needs to know of a model without running it.
+/// What a batch asks of a model, as FLOPs are counted.
+struct Work {
+  std::int64_t rows = 0;     // of input: tokens, events
+  std::int64_t pairs = 0;    // (row, row of the same sequence), ordered: the sum of the squares of the lengths
+  std::int64_t targets = 0;  // rows that are scored
+
+  /// A batch without "offsets" is as many sequences of one row as it has samples.
+  static Work of(const Batch& batch);
+  void operator+=(const Work& other);
+};
+
+/// What a plan needs to know of a model without running it. FLOPs are those of the forward pass; a training step costs three
+/// times as much.
 struct CostEstimate {
-  double forward_flops_per_sample = 0;           // of a full block; a training step costs three times as much
-  std::int64_t activation_bytes_per_sample = 0;  // kept for backward
+  double flops_per_row = 0, flops_per_pair = 0, flops_per_target = 0;
+  Work sample;                                   // of a full block
+  std::int64_t activation_bytes_per_sample = 0;  // of a full block, kept for backward
+
+  double forward_flops(const Work& work) const;
+  double forward_flops_per_sample() const { return forward_flops(sample); }
 };
 
 class Task {

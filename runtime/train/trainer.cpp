@@ -114,9 +114,13 @@ StepReport Trainer::train_step(StepBatch& batch, const std::function<void()>& me
   const auto start = std::chrono::steady_clock::now();
   auto& scalars = context_.step_state();
   auto& store = task_.parameters();
-  std::int64_t counts[5] = {batch.valid, batch.tokens, batch.samples, writer_.local_done() ? 1 : 0,
-                            observer_.stop_requested() ? 1 : 0};
-  communicator_.all_reduce(counts, 5, DType::kInt64, ReduceOp::kSum, nullptr);
+  Work work;
+  for (const auto& micro : batch.micro) work += Work::of(micro);
+  std::int64_t counts[] = {
+      batch.valid, batch.tokens, batch.samples, writer_.local_done() ? 1 : 0, observer_.stop_requested() ? 1 : 0,
+      work.rows,   work.pairs,   work.targets};
+  communicator_.all_reduce(counts, std::size(counts), DType::kInt64, ReduceOp::kSum, nullptr);
+  work = {.rows = counts[5], .pairs = counts[6], .targets = counts[7]};
   stop_agreed_ = counts[4] > 0;
   if (counts[3] == communicator_.size()) commit();
   if (counts[0] == 0) throw DataError("training step " + std::to_string(step_ + 1) + ": no target of the step counts");
@@ -164,7 +168,7 @@ StepReport Trainer::train_step(StepBatch& batch, const std::function<void()>& me
   if (every > 0 && step_ % every == 0) check_parameters();
   report.memory_bytes = context_.device().type == DeviceType::kCuda ? context_.allocator().bytes_mapped() : resident_bytes();
   report.seconds = seconds_since(start);
-  const double flops = 3 * task_.cost().forward_flops_per_sample * static_cast<double>(report.samples);
+  const double flops = 3 * task_.cost().forward_flops(work);
   if (config_.peak_flops > 0 && report.seconds > 0) report.mfu = flops / (report.seconds * config_.peak_flops);
   return report;
 }

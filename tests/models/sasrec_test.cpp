@@ -71,6 +71,31 @@ BOOST_AUTO_TEST_CASE(queries_and_item_vectors_are_what_the_loss_is_of) {
   }
 }
 
+// Counted from the weights that the store has and from the lengths of the histories: half a context costs less than half.
+BOOST_AUTO_TEST_CASE(flops_are_those_of_the_histories_that_are_there) {
+  auto config = small();
+  config.loss.negatives_per_position = 3;
+  for (const std::string kind : {"softmax", "bce"}) {
+    config.loss.kind = kind;
+    Fixture f(config);
+    double weights = 0;
+    for (const auto& p : f.model.parameters().parameters())
+      if (p->shape().rank() == 2 && p->name().find("embedding") == std::string::npos)
+        weights += static_cast<double>(p->shape().elements());
+    const auto shop = shop_of({{1, 2, 3, 4, 5, 6, 7}, {9, 8, 7, 6, 5}, {4}}, 30);  // 4, 2 and no rows of training
+    const Batch batch = SequenceDataset(shop, {.context = 12, .negatives = config.loss.negatives()})
+                            .collate(std::vector<SampleRef>{{0, 0, 0}, {1, 0, 1}});
+    const Work work = Work::of(batch);
+    BOOST_TEST(work.rows == 6);
+    BOOST_TEST(work.pairs == 16 + 4);
+    BOOST_TEST(work.targets == 6);
+    const double seen = 10 + 3, scores = kind == "softmax" ? 30 : 4;
+    const double expected = 2 * weights * 6 + 2 * 4 * 16 * seen + 2 * 16 * scores * 6;  // two layers; q k and p v
+    BOOST_TEST(f.model.cost().forward_flops(work) == expected);
+    BOOST_TEST(f.model.cost().forward_flops_per_sample() == 2 * weights * 12 + 2 * 4 * 16 * 78 + 2 * 16 * scores * 12);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_history_without_items_has_a_query_of_zeros) {
   Fixture f(small());
   f.context.set_stable_rows(true);

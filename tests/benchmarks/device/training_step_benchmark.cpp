@@ -111,7 +111,7 @@ void measure(const std::vector<std::string>& overrides, const Roofline& roofline
   } catch (const Enough&) {
   }
   const double seconds = watch.median(),
-               flops = 3 * task->cost().forward_flops_per_sample * static_cast<double>(config.train.batch);
+               flops = 3 * task->cost().forward_flops_per_sample() * static_cast<double>(config.train.batch);
   const double tokens = static_cast<double>(config.train.batch * gpt->context_length);
   const std::string name =
       "gpt2-124m step V" + std::to_string(gpt->vocabulary) + " micro_batch " + std::to_string(config.train.micro_batch);

@@ -31,9 +31,11 @@ class Shopgram final : public runtime::Task {
   }
 
   runtime::CostEstimate cost() const override {
-    const auto C = static_cast<double>(channels_), V = static_cast<double>(vocabulary_), T = static_cast<double>(context_);
-    return {.forward_flops_per_sample = T * 2 * (4 * C * C + C * V),
-            .activation_bytes_per_sample = static_cast<std::int64_t>(4 * T * 6 * C)};
+    const auto C = static_cast<double>(channels_), V = static_cast<double>(vocabulary_);
+    return {.flops_per_row = 2 * 4 * C * C,
+            .flops_per_target = 2 * C * V,
+            .sample = {.rows = context_, .pairs = context_ * context_, .targets = context_},
+            .activation_bytes_per_sample = 4 * context_ * 6 * channels_};
   }
 
  private:
