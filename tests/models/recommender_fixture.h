@@ -5,6 +5,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <numeric>
 #include <optional>
 #include <random>
@@ -78,6 +79,27 @@ struct RecommenderFixture {
       scalars.gradient_scale = 1;
       gradients(batch, 1.0F / static_cast<float>(batch.valid));
       optimizer.update(context);
+    }
+  }
+  /// The full softmax's loss of the last row of each history, by its definition in float64 from the vectors that serving uses.
+  void check_losses_are_of_the_served_vectors(const runtime::Batch& batch) {
+    const auto found = losses(batch);
+    const runtime::Tensor x = model.queries(context, batch), w = model.item_vectors(context);
+    const std::int64_t C = w.size(1);
+    const auto offsets = batch["offsets"].template span<std::int64_t>();
+    for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
+      const auto* const query = x.template data<float>() + static_cast<std::int64_t>(s) * C;
+      const std::int64_t last = offsets[s + 1] - 1;
+      double sum = 0, target = 0;
+      for (std::int64_t v = 0; v < w.size(0); ++v) {
+        const auto* const item = w.template data<float>() + v * C;
+        const double z =
+            std::inner_product(query, query + C, item, 0.0, std::plus<>(), [](float a, float b) { return double{a} * b; });
+        sum += std::exp(z);
+        if (v == batch["targets"].template data<std::int32_t>()[last]) target = z;
+      }
+      const double expected = std::log(sum) - target, got = found[static_cast<std::size_t>(last)];
+      BOOST_CHECK_MESSAGE(std::abs(got - expected) <= 1e-5, got << " is not " << expected);
     }
   }
   /// The parameters' gradients of the summed training loss against differences along random directions: the loss is float32, so

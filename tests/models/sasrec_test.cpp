@@ -49,26 +49,11 @@ BOOST_AUTO_TEST_CASE(an_item_changes_no_loss_before_it_by_a_bit) {
   BOOST_CHECK(before[8] != after[8]);
 }
 
-// The loss of a row by its definition, from the vectors that serving uses.
 BOOST_AUTO_TEST_CASE(queries_and_item_vectors_are_what_the_loss_is_of) {
   Fixture f(small());
   const auto shop = shop_of({{1, 2, 3, 4, 5, 6, 7}, {9, 8, 7, 6, 5}, {4, 5}}, 30);
   const Batch batch = SequenceDataset(shop, {.context = 12}).collate(std::vector<SampleRef>{{0, 0, 0}, {1, 0, 1}, {2, 0, 2}});
-  const auto losses = f.losses(batch);
-  const Tensor x = f.model.queries(f.context, batch), w = f.model.item_vectors(f.context);
-  const auto* offsets = batch["offsets"].data<std::int64_t>();
-  for (std::int64_t s = 0; s < 3; ++s) {
-    double sum = 0, target = 0;
-    const std::int64_t last = offsets[s + 1] - 1;
-    for (std::int64_t v = 0; v < 30; ++v) {
-      double z = 0;
-      for (std::int64_t c = 0; c < 16; ++c) z += double{x.data<float>()[s * 16 + c]} * w.data<float>()[v * 16 + c];
-      sum += std::exp(z);
-      if (v == batch["targets"].data<std::int32_t>()[last]) target = z;
-    }
-    const double expected = std::log(sum) - target, got = losses[static_cast<std::size_t>(last)];
-    BOOST_CHECK_MESSAGE(std::abs(got - expected) <= 1e-5, got << " is not " << expected);
-  }
+  f.check_losses_are_of_the_served_vectors(batch);
 }
 
 // Counted from the weights that the store has and from the lengths of the histories: half a context costs less than half.
