@@ -78,7 +78,9 @@ TRADEWIND_DEVICE void make_numbers(std::uint32_t* row, const CatalogueView& a, s
   }
 }
 
-/// What is no candidate of query n becomes kNone. The block calls it together.
+/// What is no candidate of query n becomes kNone. The block calls it together, after a barrier behind make_numbers. No barrier
+/// is needed behind it where each thread reads on what it made itself, every kThreads-th number: what another thread excluded
+/// there, the barrier in here has shown.
 TRADEWIND_DEVICE void strike_out(std::uint32_t* row, const CatalogueView& a, std::int64_t n) {
   if (a.exclude_offsets != nullptr) {
     const std::int64_t begin = load(a.exclude_offsets + n), end = load(a.exclude_offsets + n + 1);
@@ -111,7 +113,6 @@ void rank_kernel(std::int32_t* greater, std::int32_t* equal, std::uint32_t* own,
   }
   sync_block();
   strike_out(row, a, n);
-  sync_block();
   for (std::int64_t t = begin; t < end; t += kAtOnce) {
     std::uint32_t mine[kAtOnce], above[kAtOnce] = {}, same[kAtOnce] = {}, nan = 0;
     std::int32_t id[kAtOnce];
@@ -193,7 +194,6 @@ void select_kernel(std::uint64_t* keys, std::int32_t* ids, std::int64_t k, Catal
   make_numbers<T>(row, a, n);
   sync_block();
   strike_out(row, a, n);
-  sync_block();
   std::uint32_t nan = 0;
   for (std::int64_t v = linear_thread(); v < a.V; v += kThreads) nan += load(row + v) == kNan ? 1U : 0U;
   const std::uint64_t query = static_cast<std::uint64_t>(n) << 32;
