@@ -23,6 +23,11 @@
 // Dropout costs a Philox counter for eight elements; dq and forward compute it where the layout of the mask and of mma's result
 // meet (a thread's columns of a row are whole counters), dk and dv share it through a byte a counter in shared memory.
 //
+// Hopper's own instructions (TMA, wgmma; FlashAttention-3's place, Shah et al. 2024: 660 and 474 TFLOP/s at D 128, causal, 8k)
+// wait for a GPU to try them on. with_kernel below is the one place that chooses a kernel, so such a pair is chosen there, by
+// compute capability, ahead of these; its instructions get wrappers in device/ptx.cuh and their meaning in tests/simt. The
+// contract, the layout of the mask and the test list stay. Until then sm_90 runs the code below, compiled for it.
+//
 // Registers, shared memory and occupancy of each kernel: kernels/README.md.
 #include "kernels/cuda/attention.h"
 

@@ -1,7 +1,12 @@
 // The gate on a GPU: y = gate x, dx = dy gate, dgate = dy x (kernels/gate.h).
 //
-// Bound by memory: a thread has eight neighbouring columns of a row, read and written 16 bytes at a time where rows are whole
-// vectors; 6 bytes an element of bfloat16 forward, 10 backward.
+// Bound by memory: 3 elements moved for each one forward, 5 backward. 16384 x 768 in bfloat16 are 75 MB forward, 23 us at the
+// H100's 3.35 TB/s and 16 at the H200's 4.8, backward 126 MB, 38 and 26 us. Bounds, not measurements: none of this has run on a
+// GPU yet.
+//
+// A thread has eight neighbouring columns of a row, read and written 16 bytes at a time where rows are whole vectors. 37
+// registers, no shared memory: 6 blocks of 256 threads an SM have 48 KiB under way, where 25 KiB cover 600 ns at 4.8 TB/s. One
+// writer an element.
 #include "kernels/cuda/gate.h"
 
 #include "kernels/cuda/device/elementwise.cuh"
