@@ -3,31 +3,9 @@
 
 #include <cuda_runtime.h>
 
-#include <string>
+#include "kernels/cuda/device/cuda_error.h"
 
 namespace tradewind::kernels {
-
-/// Throws DeviceError with the call, CUDA's words and what to do.
-inline void check_cuda(cudaError_t code, const char* call) {
-  if (code == cudaSuccess) return;
-  const char* remedy = "run tests/run on this machine to see whether its CUDA works at all";
-  switch (code) {
-    case cudaErrorNoDevice:
-    case cudaErrorInsufficientDriver:
-      remedy =
-          "this machine has no NVIDIA GPU or a driver older than this build's CUDA: update the driver, or set device = \"cpu\"";
-      break;
-    case cudaErrorNoKernelImageForDevice:
-      remedy = "this build has no code for this GPU: configure with -DTRADEWIND_CUDA_ARCHITECTURES=<its compute capability>";
-      break;
-    case cudaErrorMemoryAllocation:
-      remedy = "the GPU's memory is full: lower train.micro_batch, model.context or the model's size";
-      break;
-    default: break;
-  }
-  throw DeviceError(std::string(call) + ": " + cudaGetErrorString(code) + "; " + remedy);
-}
-#define TRADEWIND_CHECK_CUDA(call) ::tradewind::kernels::check_cuda(call, #call)
 
 inline cudaStream_t native(Stream s) { return static_cast<cudaStream_t>(s); }
 
