@@ -2,7 +2,8 @@
 """Includes point down only: launcher -> models -> runtime -> kernels.
 
 An #include "floor/..." of a floor above, or of a path that is not rooted at the repository, fails. Kernels know pointers and
-sizes, never tensors, MPI or config; models know neither ranks nor files nor CUDA. The test first plants each offence and must
+sizes, never tensors, MPI or config; models know neither ranks nor files nor CUDA. CUDA's own headers, cuBLASLt's and CUB's are
+included by the few files that stand for them on the executor too, so by no kernel. The test first plants each offence and must
 see it.
 """
 import os
@@ -23,6 +24,9 @@ FORBIDDEN = {
     "models": re.compile(r"^(mpi|nccl|cuda|cublas|filesystem|fstream|CLI|toml\+\+)"),
     "runtime": re.compile(r"^CLI\b"),
 }
+# Of the whole tree outside tests/: what tests/simt has a stand-in for.
+CUDA = re.compile(r"^(cuda|cub|cublas|thrust|cooperative_groups|mma\.h|crt/)")
+KNOW_CUDA = {"kernels/cuda/library.cu", "kernels/cuda/device/cudart.cuh", "kernels/cuda/device/cuda_error.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 # The headers whose implementation is compiled once an instruction set name their own file through a macro.
 SOURCES = (".h", ".hpp", ".cpp", ".cu", ".cuh")
@@ -43,6 +47,8 @@ def check(path, text):
         if kind == "<":
             if floor in FORBIDDEN and FORBIDDEN[floor].match(target):
                 out.append(f"{where}: {floor}/ never knows <{target}> (see ARCHITECTURE in {floor}/README.md)")
+            elif floor != "tests" and CUDA.match(target) and path not in KNOW_CUDA:
+                out.append(f"{where}: <{target}> is reached through kernels/cuda/device (simt.cuh, stream.cuh, library.cuh) alone")
             continue
         top = target.split("/")[0]
         if top not in ALLOWED:
@@ -65,6 +71,9 @@ def self_test():
         ("runtime/ops/x.cpp", '#include "kernels/cpu/vector.h"'),
         ("models/x.h", '#include "launcher/run.h"'),
         ("models/x.h", "#include <filesystem>"),
+        ("kernels/cuda/x.cu", "#include <cub/cub.cuh>"),
+        ("kernels/cuda/device/x.cuh", "#include <cuda_bf16.h>"),
+        ("runtime/core/x.cpp", "#include <cublasLt.h>"),
     ]
     good = [
         ("kernels/x.cpp", '#include "kernels/base/launch.h"\n#include <cstdint>\n#include <cmath>'),
@@ -72,6 +81,8 @@ def self_test():
         ("models/x.cpp", '#include "runtime/nn/layers.h"\n#include "kernels/linear.h"'),
         ("launcher/x.cpp", '#include "models/registry.h"\n#include <CLI/CLI.hpp>'),
         ("tests/kernels/x_test.cpp", '#include "tests/support/oracle.h"\n#include <filesystem>'),
+        ("tests/cuda/gpu.h", "#include <cuda_runtime_api.h>"),
+        ("kernels/cuda/device/cudart.cuh", "#include <cuda_runtime.h>"),
     ]
     for path, text in bad:
         if not check(path, text):
