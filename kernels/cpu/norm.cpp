@@ -105,7 +105,8 @@ HWY_INLINE void normalise(const cpu::NormForwardRows& a, const float* x, std::si
   for (int r = 0; r < R; ++r) {
     // What is left of the mean after its rounding: deviations from it sum to C * rest.
     const float rest = kLayer ? total(sum[r]) * inverse : 0.0F;
-    const float scale = 1.0F / std::sqrt(total(square[r]) * inverse - rest * rest + a.epsilon);
+    const float variance = total(square[r]) * inverse - rest * rest;
+    const float scale = 1.0F / std::sqrt((variance < 0.0F ? 0.0F : variance) + a.epsilon);  // a NaN stays
     const std::size_t row = n + static_cast<std::size_t>(r);
     a.rstd[row] = scale;
     if constexpr (kLayer) a.mean[row] = hn::GetLane(mean[r]) + rest;

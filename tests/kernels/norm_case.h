@@ -179,6 +179,26 @@ inline void check_plain_norm(const NormCase& c) {
   check_close(describe(c) + " dx without weights", dx, c.oracle().backward(widen(dy), widen(x), ones).dx, c.of_elements(5e-6));
 }
 
+/// A mean that float32 rounds by more than the tolerance; rows of one value, whose deviations are that rounding alone.
+inline void check_norm_far_from_zero(std::size_t C, Place* place) {
+  const std::size_t N = 3;
+  auto x = random_values(N * C, 1);
+  for (float& value : x) value += 3000.0F;
+  std::fill_n(x.begin() + static_cast<std::ptrdiff_t>(C), C, 1234567.1F);
+  std::vector<float> y(N * C), mean(N), rstd(N);
+  PlacedArrays at(place, DType::kFloat32);
+  kernels::norm_forward(at.elements(y), at.array(mean), at.array(rstd), at.read(x), nullptr, nullptr, 3,
+                        static_cast<std::int64_t>(C), norm_options(true, 1e-12F), at.launch());
+  at.fetch();
+  const std::string what = "C " + std::to_string(C);
+  for (std::size_t c = 0; c < C; ++c) BOOST_REQUIRE_MESSAGE(std::isfinite(y[C + c]), what << " rows of one value");
+  const Doubles want = NormOracle{true, N, C, 1e-12}.forward(widen(x), Doubles(C, 1.0), {});
+  for (const std::size_t n : {0, 2}) {
+    const auto row = [&](const auto& all) { return std::vector<double>(&all[n * C], &all[n * C] + C); };
+    check_close(what + " y far from 0", row(y), row(want), 1e-5);
+  }
+}
+
 inline void check_norm(const NormCase& c) {
   check_plain_norm(c);
   const std::string what = describe(c);

@@ -62,6 +62,12 @@ BOOST_AUTO_TEST_CASE(golden_norms) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(values_far_from_zero_keep_their_digits) {
+  on_every_target([](const std::string&) {
+    for (const std::size_t C : {24, 100, 768, 1100}) check_norm_far_from_zero(C, nullptr);
+  });
+}
+
 BOOST_AUTO_TEST_CASE(nan_reaches_its_row_and_no_other) {
   std::vector<float> x = random_values(3 * 100, 1), w(100, 1.0F), y(300), mean(3), rstd(3);
   x[150] = NAN;

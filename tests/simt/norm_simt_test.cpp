@@ -43,6 +43,12 @@ BOOST_AUTO_TEST_CASE(more_rows_than_blocks_match_float64) {
   on_executor({{.layer = true, .N = 135, .C = 4200}}, check_norm);  // 132 blocks
 }
 
+BOOST_AUTO_TEST_CASE(values_far_from_zero_keep_their_digits) {
+  Turns turns;
+  for (const std::size_t C : {24, 100, 768, 1100})
+    turns.next("far", [&](Place& place) { check_norm_far_from_zero(C, &place); });
+}
+
 BOOST_AUTO_TEST_CASE(nan_reaches_its_row_and_no_other) {
   for (const std::size_t C : {40, 100, 1100}) {
     std::vector<float> x = random_values(3 * C, 1), w(C, 1.0F), y(3 * C), mean(3), rstd(3);
