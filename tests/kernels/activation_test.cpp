@@ -2,7 +2,6 @@
 
 #include "kernels/base/error.h"
 #include "tests/kernels/activation_case.h"
-#include "tests/support/safetensors.h"
 #include "tests/support/targets.h"
 
 namespace tradewind::tests {
@@ -15,8 +14,6 @@ Launch on(int threads) {
   launch.threads = threads;
   return launch;
 }
-
-std::int64_t size(const std::vector<float>& x) { return static_cast<std::int64_t>(x.size()); }
 
 }  // namespace
 
@@ -82,41 +79,6 @@ BOOST_AUTO_TEST_CASE(swiglu_matches_float64) {
           for (const int threads : {1, 2, 3}) check_swiglu(N, C, threads, DType::kFloat32, nullptr);
     }
   });
-}
-
-BOOST_AUTO_TEST_CASE(golden_activations) {
-  for (const auto& [name, activation] :
-       {std::pair{"gelu_tanh", Activation::kGeluTanh}, {"gelu_exact", Activation::kGeluExact}, {"silu", Activation::kSilu}}) {
-    const GoldenTensors golden(golden_path("layers/") + name + ".safetensors");
-    const auto& x = golden.values("x");
-    std::vector<float> y(x.size()), dx(x.size());
-    kernels::activation_forward(y.data(), x.data(), size(x), activation, DType::kFloat32, on(1));
-    kernels::activation_backward(dx.data(), nullptr, golden.values("grad_out").data(), x.data(), size(x), activation,
-                                 Write::kAssign, DType::kFloat32, on(1));
-    check_close(std::string(name) + " out", y, golden.values("out"), 1e-6);
-    check_close(std::string(name) + " grad_x", dx, golden.values("grad_x"), 1e-6);
-  }
-}
-
-BOOST_AUTO_TEST_CASE(golden_swiglu) {
-  const GoldenTensors golden(golden_path("layers/swiglu.safetensors"));
-  const auto &gate = golden.values("gate"), &up = golden.values("up");
-  const std::size_t N = 4, C = 10;
-  std::vector<float> x(N * 2 * C), y(N * C), dx(N * 2 * C), dgate, dup;
-  for (std::size_t n = 0; n < N; ++n) {
-    std::copy_n(&gate[n * C], C, &x[n * 2 * C]);
-    std::copy_n(&up[n * C], C, &x[n * 2 * C + C]);
-  }
-  kernels::swiglu_forward(y.data(), x.data(), 4, 10, DType::kFloat32, on(1));
-  kernels::swiglu_backward(dx.data(), golden.values("grad_out").data(), x.data(), 4, 10, Write::kAssign, DType::kFloat32,
-                           on(1));
-  for (std::size_t n = 0; n < N; ++n) {
-    dgate.insert(dgate.end(), &dx[n * 2 * C], &dx[n * 2 * C + C]);
-    dup.insert(dup.end(), &dx[n * 2 * C + C], &dx[n * 2 * C] + 2 * C);
-  }
-  check_close("swiglu out", y, golden.values("out"), 1e-6);
-  check_close("swiglu grad_gate", dgate, golden.values("grad_gate"), 1e-6);
-  check_close("swiglu grad_up", dup, golden.values("grad_up"), 1e-6);
 }
 
 BOOST_AUTO_TEST_CASE(bad_arguments_throw) {

@@ -1,4 +1,4 @@
-// Attention against a float64 oracle: every option alone and together, packing, caches, threads, and the golden layers.
+// Attention against a float64 oracle: every option alone and together, packing, caches, threads.
 #include "kernels/attention.h"
 
 #include <algorithm>
@@ -8,7 +8,6 @@
 
 #include "kernels/base/error.h"
 #include "tests/kernels/attention_case.h"
-#include "tests/support/safetensors.h"
 
 using namespace tradewind;
 using namespace tradewind::kernels;
@@ -260,76 +259,3 @@ BOOST_AUTO_TEST_CASE(bad_arguments_throw) {
   BOOST_CHECK_THROW(attempt([](Case& c) { c.launch.device.type = DeviceType::kCuda; }), DeviceError);
 }
 
-BOOST_AUTO_TEST_CASE(golden_layers) {
-  struct Golden {
-    const char* name;
-    bool causal;
-    int64_t window;
-  };
-  for (const Golden& g : {Golden{"causal", true, 0}, Golden{"causal_cached", true, 0}, Golden{"padding", false, 0},
-                          Golden{"bias", false, 0}, Golden{"bias_causal", true, 0}, Golden{"cross", false, 0},
-                          Golden{"grouped", true, 0}, Golden{"sliding_window", true, 3}, Golden{"packed", true, 0}}) {
-    const std::string name = std::string("attention_") + g.name;
-    const GoldenTensors file(golden_path("layers/" + name + ".safetensors"));
-    const auto &qs = file["query"].shape, &ks = file["key"].shape;
-    const int64_t B = qs[0], H = qs[1], Tq = qs[2], D = qs[3], H_kv = ks[1], Tk = ks[2];
-    std::vector<int64_t> q_offsets, k_offsets, lengths;
-    if (file.has("document")) {  // one row, cut where the document changes
-      const auto& document = file["document"].ints;
-      for (int64_t t = 0; t < Tq; ++t)
-        if (t == 0 || document[t] != document[t - 1]) q_offsets.push_back(t);
-      q_offsets.push_back(Tq);
-      k_offsets = q_offsets;
-    } else {
-      for (int64_t b = 0; b <= B; ++b) q_offsets.push_back(b * Tq), k_offsets.push_back(b * Tk);
-    }
-    if (file.has("lengths")) lengths = file["lengths"].ints;
-    // [B, H, T, D] to rows [B T, H, D], and back.
-    const auto to_rows = [&](const std::string& tensor, int64_t heads, int64_t T) {
-      const auto& x = file.values(tensor);
-      std::vector<float> rows(x.size());
-      for (int64_t i = 0; i < static_cast<int64_t>(x.size()); ++i) {
-        const int64_t d = i % D, t = i / D % T, h = i / D / T % heads, b = i / D / T / heads;
-        rows[((b * T + t) * heads + h) * D + d] = x[i];
-      }
-      return rows;
-    };
-    const auto q = to_rows("query", H, Tq), k = to_rows("key", H_kv, Tk), v = to_rows("value", H_kv, Tk);
-    const auto dout = to_rows("grad_out", H, Tq);
-    AttentionShape shape{.B = static_cast<int64_t>(q_offsets.size()) - 1,
-                         .q_offsets = q_offsets.data(),
-                         .k_offsets = k_offsets.data(),
-                         .k_lengths = lengths.empty() ? nullptr : lengths.data(),
-                         .max_q = Tq,
-                         .max_k = Tk,
-                         .H = H,
-                         .H_kv = H_kv,
-                         .D = D,
-                         .q_stride = H * D,
-                         .k_stride = H_kv * D,
-                         .v_stride = H_kv * D,
-                         .out_stride = H * D};
-    AttentionOptions options{};
-    options.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(D)));
-    options.causal = g.causal;
-    options.window = g.window;
-    std::vector<float> bias, dbias;
-    if (file.has("bias")) {
-      bias = file.values("bias");
-      dbias.assign(bias.size(), 0.0F);
-      options.bias = bias.data();
-      options.bias_stride_h = Tq * Tk, options.bias_stride_q = Tk;
-    }
-    Launch launch{};
-    launch.threads = 2;
-    std::vector<float> out(q.size()), lse(B * Tq * H), dq(q.size()), dk(k.size()), dv(v.size());
-    attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), shape, options, launch);
-    attention_backward(dq.data(), dk.data(), dv.data(), bias.empty() ? nullptr : dbias.data(), dout.data(), out.data(),
-                       lse.data(), q.data(), k.data(), v.data(), shape, options, launch);
-    check_close(name + " out", out, to_rows("out", H, Tq), 1e-6);
-    check_close(name + " dq", dq, to_rows("grad_query", H, Tq), 2e-6);
-    check_close(name + " dk", dk, to_rows("grad_key", H_kv, Tk), 2e-6);
-    check_close(name + " dv", dv, to_rows("grad_value", H_kv, Tk), 2e-6);
-    if (!bias.empty()) check_close(name + " dbias", dbias, file.values("grad_bias"), 2e-6);
-  }
-}

@@ -2,7 +2,6 @@
 
 #include "kernels/base/error.h"
 #include "tests/kernels/embedding_bag_case.h"
-#include "tests/support/safetensors.h"
 #include "tests/support/targets.h"
 #include "tests/support/throws.h"
 
@@ -10,36 +9,6 @@ namespace tradewind::tests {
 namespace {
 
 const std::vector<int64_t> kChannels = {1, 7, 8, 16, 64, 65, 100, 200};
-
-BagCase golden_case(const std::string& name, BagMode mode, bool weighted) {
-  const GoldenTensors golden(golden_path("layers/" + name + ".safetensors"));
-  BagCase c{.tables = {12}, .B = 6, .C = 5, .mode = mode, .weighted = weighted, .padding = 0};
-  c.row_offsets = {0, 12};
-  c.ids = golden["ids"].ids();
-  c.bag_offsets = golden["offsets"].ints;
-  c.table = golden.values("weight"), c.dout = golden.values("grad_out");
-  c.moment.resize(12), c.dweights.resize(c.ids.size());
-  if (weighted) c.weights = golden.values("sample_weight");
-  return c;
-}
-
-void check_golden(const std::string& name, BagMode mode, bool weighted) {
-  const GoldenTensors golden(golden_path("layers/" + name + ".safetensors"));
-  BagCase c = golden_case(name, mode, weighted);
-  BOOST_REQUIRE(c.bag_offsets.size() >= 7);
-  c.B = static_cast<int64_t>(c.bag_offsets.size()) - 1;
-  BagRun run(c, nullptr);
-  run.forward();
-  std::vector<float> out = golden.values("out");
-  out.resize(size(c.B * c.C));
-  check_close(name + " out", run.out, out, 1e-6);
-  run.backward(Write::kAssign, weighted);
-  std::vector<float> dtable(12 * 5);
-  for (std::size_t i = 0; i < run.rows.size(); ++i)
-    std::copy_n(run.values.begin() + static_cast<std::ptrdiff_t>(5 * i), 5, dtable.begin() + 5 * run.rows[i]);
-  check_close(name + " grad_weight", dtable, golden.values("grad_weight"), 1e-6);
-  if (weighted) check_close(name + " grad_sample_weight", run.dweights, golden.values("grad_sample_weight"), 1e-6);
-}
 
 }  // namespace
 
@@ -115,39 +84,6 @@ BOOST_AUTO_TEST_CASE(the_oracle_has_the_numeric_gradient) {
     if (method.weighted)
       check_close("dweights", dweights, numeric_gradient(oracle.weights, [&] { return oracle.loss(c); }), 1e-8);
   }
-}
-
-BOOST_AUTO_TEST_CASE(golden_bags) {
-  check_golden("embedding_bag_sum", BagMode::kSum, true);
-  check_golden("embedding_bag_mean", BagMode::kMean, false);
-  check_golden("embedding_bag_max", BagMode::kMax, false);
-}
-
-// 20 steps of 6 lookups, row-wise Adagrad, fused.
-BOOST_AUTO_TEST_CASE(golden_rowwise_adagrad) {
-  const GoldenTensors golden(golden_path("optim/sparse.safetensors"));
-  std::vector<float> table = golden.values("start"), moment(12), trajectory = table;
-  const std::vector<std::int32_t> ids = golden["ids"].ids();
-  const std::vector<int64_t> rows = {0, 12}, bags = {0, 1, 2, 3, 4, 5, 6};
-  const kernels::StepState step{.learning_rate = 0.1F};
-  kernels::Launch launch;
-  launch.step = &step;
-  for (std::size_t i = 0; i < 20; ++i) {
-    const kernels::BagShape shape{.T = 1,
-                                  .B = 6,
-                                  .C = 4,
-                                  .V = 12,
-                                  .N = 6,
-                                  .row_offsets = rows.data(),
-                                  .bag_offsets = bags.data(),
-                                  .ids = ids.data() + 6 * i,
-                                  .stride = 4};
-    kernels::embedding_bag_update(table.data(), moment.data(), nullptr, golden.values("gradients").data() + 24 * i, nullptr,
-                                  shape, {}, Write::kAssign, {.epsilon = 1e-8F}, launch);
-    trajectory.insert(trajectory.end(), table.begin(), table.end());
-  }
-  check_close("rowwise_adagrad", trajectory, golden.values("rowwise_adagrad"), 1e-6);
-  check_close("rowwise_adagrad_sums", moment, golden.values("rowwise_adagrad_sums"), 1e-6);
 }
 
 BOOST_AUTO_TEST_CASE(bad_ids_name_table_sample_and_place) {

@@ -1,6 +1,5 @@
 #include "kernels/base/error.h"
 #include "tests/kernels/embedding_case.h"
-#include "tests/support/safetensors.h"
 #include "tests/support/targets.h"
 
 namespace tradewind::tests {
@@ -59,18 +58,6 @@ BOOST_AUTO_TEST_CASE(no_rows_still_assign_zeros) {
   BOOST_TEST(dtable == std::vector<float>(12, 5.0F));
   kernels::embedding_backward_dense(dtable.data(), nullptr, nullptr, 0, 3, 4, Write::kAssign, DType::kFloat32, on(1));
   BOOST_TEST(dtable == std::vector<float>(12, 0.0F));
-}
-
-BOOST_AUTO_TEST_CASE(golden_embedding) {
-  const GoldenTensors golden(golden_path("layers/embedding.safetensors"));
-  const auto ids = golden["ids"].ids();
-  std::vector<float> y(8 * 6), dtable(11 * 6);
-  kernels::embedding_forward(y.data(), golden.values("weight").data(), ids.data(), 8, 11, 6, Write::kAssign, DType::kFloat32,
-                             on(1));
-  kernels::embedding_backward_dense(dtable.data(), golden.values("grad_out").data(), ids.data(), 8, 11, 6, Write::kAssign,
-                                    DType::kFloat32, on(1));
-  check_close("out", y, golden.values("out"), 0);
-  check_close("grad_weight", dtable, golden.values("grad_weight"), 1e-6);
 }
 
 BOOST_AUTO_TEST_CASE(bad_ids_name_their_row) {

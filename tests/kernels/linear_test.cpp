@@ -2,7 +2,6 @@
 
 #include "kernels/base/error.h"
 #include "tests/kernels/linear_case.h"
-#include "tests/support/safetensors.h"
 
 using namespace tradewind;
 using namespace tradewind::kernels;
@@ -102,22 +101,6 @@ BOOST_AUTO_TEST_CASE(no_rows_give_zero_weight_gradients) {
   BOOST_CHECK(dw == std::vector<float>(6, 7.0F) && db == std::vector<float>(3, 7.0F));
   linear_backward_weight(dw.data(), db.data(), nullptr, nullptr, shape, Write::kAssign, {}, {});
   BOOST_CHECK(dw == std::vector<float>(6, 0.0F) && db == std::vector<float>(3, 0.0F));
-}
-
-BOOST_AUTO_TEST_CASE(golden_values) {
-  const GoldenTensors golden(golden_path("layers/linear.safetensors"));
-  const LinearShape shape{10, 7, 12};
-  std::vector<float> y(70), dx(120), dw(84), db(7);
-  linear_forward(y.data(), nullptr, golden.values("x").data(), golden.values("weight").data(), golden.values("bias").data(),
-                 shape, {}, {});
-  linear_backward_input(dx.data(), golden.values("grad_out").data(), golden.values("weight").data(), shape, Write::kAssign, {},
-                        {});
-  linear_backward_weight(dw.data(), db.data(), golden.values("grad_out").data(), golden.values("x").data(), shape,
-                         Write::kAssign, {}, {});
-  check_close("out", y, golden.values("out"), 1e-6);
-  check_close("grad_x", dx, golden.values("grad_x"), 1e-6);
-  check_close("grad_weight", dw, golden.values("grad_weight"), 1e-6);
-  check_close("grad_bias", db, golden.values("grad_bias"), 1e-6);
 }
 
 BOOST_AUTO_TEST_CASE(bad_arguments_throw) {

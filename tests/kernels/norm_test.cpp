@@ -2,7 +2,6 @@
 
 #include "kernels/base/error.h"
 #include "tests/kernels/norm_case.h"
-#include "tests/support/safetensors.h"
 #include "tests/support/targets.h"
 
 namespace tradewind::tests {
@@ -40,27 +39,6 @@ BOOST_AUTO_TEST_CASE(the_oracles_gradient_is_the_numeric_one) {
 BOOST_AUTO_TEST_CASE(norm_matches_float64) { on_cpu(check_norm); }
 
 BOOST_AUTO_TEST_CASE(fused_residual_norm_matches_float64) { on_cpu(check_residual_norm); }
-
-BOOST_AUTO_TEST_CASE(golden_norms) {
-  for (const auto& [name, layer, epsilon] :
-       {std::tuple{"layer_norm", true, 1e-5F}, {"layer_norm_offset", true, 1e-12F}, {"rms_norm", false, 1e-5F}}) {
-    const GoldenTensors golden(golden_path("layers/") + name + ".safetensors");
-    const auto &x = golden.values("x"), &w = golden.values("weight");
-    const float* bias = layer ? golden.values("bias").data() : nullptr;
-    const std::size_t C = w.size(), N = x.size() / C;
-    const auto n = static_cast<std::int64_t>(N), c = static_cast<std::int64_t>(C);
-    std::vector<float> y(N * C), mean(N), rstd(N), dx(N * C), dw(C), db(C);
-    float* means = layer ? mean.data() : nullptr;
-    kernels::norm_forward(y.data(), means, rstd.data(), x.data(), w.data(), bias, n, c, norm_options(layer, epsilon), {});
-    kernels::norm_backward(dx.data(), dw.data(), layer ? db.data() : nullptr, golden.values("grad_out").data(), x.data(), means,
-                           rstd.data(), w.data(), n, c, Write::kAssign, Write::kAssign, norm_options(layer, epsilon), {});
-    const bool offset = std::string(name) == "layer_norm_offset";
-    check_close(std::string(name) + " out", y, golden.values("out"), offset ? 1e-5 : 1e-6);
-    check_close(std::string(name) + " grad_x", dx, golden.values("grad_x"), offset ? 1e-4 : 1e-6);
-    check_close(std::string(name) + " grad_weight", dw, golden.values("grad_weight"), offset ? 1e-4 : 1e-6);
-    if (layer) check_close(std::string(name) + " grad_bias", db, golden.values("grad_bias"), 1e-6);
-  }
-}
 
 BOOST_AUTO_TEST_CASE(values_far_from_zero_keep_their_digits) {
   on_every_target([](const std::string&) {

@@ -1,6 +1,5 @@
 #include "kernels/base/error.h"
 #include "tests/kernels/rope_case.h"
-#include "tests/support/safetensors.h"
 #include "tests/support/targets.h"
 
 namespace tradewind::tests {
@@ -56,21 +55,6 @@ BOOST_AUTO_TEST_CASE(backward_is_the_numeric_gradient) {
     options.backward = true;
     apply(dy, position, 1, D, D, options, 1);
     check_close("dx", dy, numeric, 1e-6);
-  }
-}
-
-BOOST_AUTO_TEST_CASE(golden_rope) {
-  for (const auto& [name, layout] :
-       {std::pair{"rope_half", RopeLayout::kHalf}, {"rope_interleaved", RopeLayout::kInterleaved}}) {
-    const GoldenTensors golden(golden_path("layers/") + name + ".safetensors");
-    const auto ids = golden["positions"].ids();  // [2, 6]; x is [2, 3 heads, 6, 8]
-    std::vector<std::int32_t> position;
-    for (std::size_t r = 0; r < 36; ++r) position.push_back(ids[r / 18 * 6 + r % 6]);
-    auto y = golden.values("x"), dx = golden.values("grad_out");
-    apply(y, position, 1, 8, 8, {.layout = layout}, 1);
-    apply(dx, position, 1, 8, 8, {.layout = layout, .backward = true}, 1);
-    check_close(std::string(name) + " out", y, golden.values("out"), 1e-6);
-    check_close(std::string(name) + " grad_x", dx, golden.values("grad_x"), 1e-6);
   }
 }
 

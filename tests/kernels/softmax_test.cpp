@@ -1,18 +1,9 @@
 #include "kernels/base/error.h"
 #include "tests/kernels/softmax_case.h"
-#include "tests/support/safetensors.h"
 #include "tests/support/targets.h"
 
 namespace tradewind::tests {
 namespace {
-
-constexpr double kTolerance = 1e-6;
-
-Launch on(int threads) {
-  Launch launch;
-  launch.threads = threads;
-  return launch;
-}
 
 BOOST_AUTO_TEST_CASE(forward_and_backward_match_float64) {
   on_every_target([&](const std::string& target) {
@@ -39,20 +30,6 @@ BOOST_AUTO_TEST_CASE(oracle_gradients_match_numeric_ones) {
 }
 
 BOOST_AUTO_TEST_CASE(masked_elements_and_rows_give_zeros_and_nan_shows) { check_softmax_extremes({}); }
-
-BOOST_AUTO_TEST_CASE(golden_values) {
-  const GoldenTensors golden(golden_path("layers/softmax.safetensors"));
-  std::vector<float> y(44), dx(44), log(44), dx_log(44);
-  kernels::softmax_forward(y.data(), golden.values("x").data(), 4, 11, false, DType::kFloat32, on(2));
-  kernels::softmax_forward(log.data(), golden.values("x").data(), 4, 11, true, DType::kFloat32, on(2));
-  kernels::softmax_backward(dx.data(), golden.values("grad_out").data(), y.data(), 4, 11, false, Write::kAssign,
-                            DType::kFloat32, on(2));
-  kernels::softmax_backward(dx.data(), golden.values("grad_log_out").data(), log.data(), 4, 11, true, Write::kAccumulate,
-                            DType::kFloat32, on(2));
-  check_close("out", y, golden.values("out"), kTolerance);
-  check_close("log_out", log, golden.values("log_out"), kTolerance);
-  check_close("grad_x", dx, golden.values("grad_x"), 3 * kTolerance);
-}
 
 BOOST_AUTO_TEST_CASE(bad_arguments_throw) {
   std::vector<float> x(6), y(6);
