@@ -257,6 +257,11 @@ inline void for_each_candidate_option(const CandidateCheck& check) {
           what.append(" extra ").append(std::to_string(extra)).append(shared ? " shared" : "");
           check(what, candidate_inputs(37, 29, 11, 6, shared, extras), options, Write::kAssign);
         }
+  // One negative a row at most, and none: a mean of one and of nothing.
+  for (const CandidateLossKind kind : {CandidateLossKind::kBce, CandidateLossKind::kBpr})
+    for (const bool shared : {false, true})
+      check("mean of one", candidate_inputs(37, 29, 11, 1, shared, {.ignored = true}),
+            {.kind = kind, .mean = CandidateMean::kNegatives, .shared_negatives = shared, .remove_hits = true}, Write::kAssign);
 }
 
 }  // namespace tradewind::tests
