@@ -258,4 +258,3 @@ BOOST_AUTO_TEST_CASE(bad_arguments_throw) {
   BOOST_CHECK_THROW(attempt([](Case& c) { c.options.dtype = DType::kBFloat16; }), DeviceError);
   BOOST_CHECK_THROW(attempt([](Case& c) { c.launch.device.type = DeviceType::kCuda; }), DeviceError);
 }
-
