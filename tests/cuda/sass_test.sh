@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The machine code of every attention kernel has what its design rests on: HMMA (tensor cores), LDSM (ldmatrix), LDGSTS (cp.async); and
-# nothing in local memory, where registers that do not suffice are spilled to.
+# nothing in local memory, where registers that do not suffice are spilled to. Beside the machine code of sm_80 and sm_90 is PTX of sm_80.
 #
 #   CUOBJDUMP=FOLDER/cuobjdump tests/cuda/sass_test.sh    with that one, and the nvdisasm beside it
 #
@@ -20,6 +20,7 @@ if ! command -v cuobjdump >/dev/null || ! command -v nvdisasm >/dev/null; then
   echo "SKIPPED cuda/sass_test: no cuobjdump and nvdisasm here (they come with the CUDA toolkit; CUOBJDUMP names one elsewhere)"
   exit 0
 fi
+cuobjdump --list-ptx "$object" | grep -q 'sm_80\.ptx$' || { echo "no PTX of sm_80, which GPUs of other kinds translate"; exit 1; }
 cuobjdump --dump-sass "$object" | awk '
   function finish() {
     if (name == "") return
