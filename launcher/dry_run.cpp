@@ -191,7 +191,7 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
   auto& c = plan.config;
   list.run("data", [&] {
     const auto origin = open_origin(c);
-    plan.data = load_run_data(c, origin ? &*origin : nullptr);
+    plan.data = load_run_data(c, origin ? &*origin : nullptr, ItemTable::kRead);
     return plan.data->found;
   });
   const bool built = list.run("parameters", [&] {

@@ -99,6 +99,10 @@ RunConfig read_run_config(const std::filesystem::path& file, const std::vector<s
   if (config.model->reads_times() && config.interactions.time_key.empty())
     throw ConfigError(
         "model.times = true: the model reads when events were. Set data.time_key to their column, or model.times = false");
+  if (!config.model->reads_attributes() && !config.interactions.items.empty())
+    throw ConfigError(
+        "data.items = \"" + config.interactions.items + "\": model.name = \"" + config.model_name +
+        "\" knows items by their ids alone. Leave data.items and its columns empty, or set model.name = \"two_tower\"");
   config.schedule.check(config.train.steps);
   return config;
 }

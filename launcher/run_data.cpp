@@ -1,6 +1,7 @@
 #include "launcher/run_data.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 
@@ -13,7 +14,7 @@ namespace {
 using models::DataKind;
 using runtime::Part;
 
-constexpr const char *kItems = "vocabulary.items", *kUsers = "vocabulary.users";
+constexpr const char *kItems = "vocabulary.items", *kUsers = "vocabulary.users", *kAttributes = "vocabulary.attributes";
 
 RunData load_text(const RunConfig& config, const runtime::Checkpoint* kept) {
   const auto tokenizer = kept == nullptr ? nullptr : tokenizer_of(*kept);
@@ -47,24 +48,48 @@ std::shared_ptr<const runtime::Dataset> training_samples(const RunConfig& config
                                              .times = config.model->reads_times()});
 }
 
-runtime::TensorSlice kept_names(const char* name, const runtime::Vocabulary& names) {
-  const std::string bytes = names.serialised();
+runtime::TensorSlice kept_bytes(const char* name, const std::string& bytes) {
   const runtime::Tensor out(runtime::host_allocator(), {static_cast<std::int64_t>(bytes.size())}, runtime::DType::kUInt8);
   std::copy(bytes.begin(), bytes.end(), out.data<std::uint8_t>());
   return {.name = name, .data = out, .global_shape = out.shape()};
 }
 
-std::shared_ptr<const runtime::Vocabulary> names_of(const runtime::Checkpoint& checkpoint, const char* name, const char* what) {
-  if (!checkpoint.contains(name))
-    throw CheckpointError(fmt::format("the checkpoint of step {} holds no names of {}", checkpoint.step(), what));
+std::string bytes_of(const runtime::Checkpoint& checkpoint, const char* name) {
   const std::int64_t size = checkpoint.shape(name).elements();
   std::string bytes(static_cast<std::size_t>(size), '\0');
   checkpoint.read(name, 0, size, runtime::DType::kUInt8, bytes.data());
-  return std::make_shared<const runtime::Vocabulary>(
-      runtime::Vocabulary::parse(bytes, fmt::format("the checkpoint of step {}", checkpoint.step())));
+  return bytes;
 }
 
-RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* kept) {
+std::string source_of(const runtime::Checkpoint& checkpoint) {
+  return fmt::format("the checkpoint of step {}", checkpoint.step());
+}
+
+std::shared_ptr<const runtime::Vocabulary> names_of(const runtime::Checkpoint& checkpoint, const char* name, const char* what) {
+  if (!checkpoint.contains(name)) throw CheckpointError(fmt::format("{} holds no names of {}", source_of(checkpoint), what));
+  return std::make_shared<const runtime::Vocabulary>(
+      runtime::Vocabulary::parse(bytes_of(checkpoint, name), source_of(checkpoint)));
+}
+
+/// Null where the model reads none, or there are none.
+std::shared_ptr<const runtime::ItemAttributes> load_attributes(const RunConfig& config, const runtime::Vocabulary& items,
+                                                               const runtime::Checkpoint* kept, ItemTable table) {
+  if (!config.model->reads_attributes()) return nullptr;
+  const auto before = kept == nullptr ? nullptr : attributes_of(*kept);
+  if (config.interactions.items.empty() || (before != nullptr && table == ItemTable::kKept)) return before;
+  runtime::ThrowProblems sink;
+  return std::make_shared<const runtime::ItemAttributes>(
+      runtime::load_item_attributes(config.interactions, items, sink, before.get()));
+}
+
+/// Of the events, and of what items are known by.
+std::uint64_t checksum_of(const runtime::Interactions& interactions, const runtime::ItemAttributes* attributes) {
+  if (attributes == nullptr) return interactions.checksum;
+  const std::uint64_t sum = attributes->checksum();
+  return XXH3_64bits_withSeed(&sum, sizeof sum, interactions.checksum);
+}
+
+RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* kept, ItemTable table) {
   const bool knows_users = config.model->knows_users();
   const auto items = kept == nullptr ? nullptr : item_vocabulary_of(*kept);
   const auto users = kept == nullptr || !knows_users ? nullptr : user_vocabulary_of(*kept);
@@ -76,10 +101,14 @@ RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* ke
   const auto held_out =
       std::make_shared<runtime::HeldOut>(interactions, Part::kValidation, config.model->history(interactions->items->size()));
   if (held_out->size() > 0) out.validation = std::make_shared<models::RankingValidation>(held_out, ranking_options(config));
-  out.inputs = {.vocabulary = interactions->items->size(), .users = knows_users ? interactions->users->size() : 0};
-  out.checksum = interactions->checksum;
+  out.inputs = {.vocabulary = interactions->items->size(),
+                .users = knows_users ? interactions->users->size() : 0,
+                .attributes = load_attributes(config, *interactions->items, kept, table)};
+  const auto* const attributes = out.inputs.attributes.get();
+  out.checksum = checksum_of(*interactions, attributes);
   out.source = config.interactions.path;
   out.summary = interactions->summary;
+  if (attributes != nullptr && !attributes->summary.empty()) out.summary += "\n" + attributes->summary;
   if (out.train != nullptr)
     out.summary += fmt::format("\ntraining: {} {}; validation: {} users", out.train->samples_per_epoch(),
                                knows_users                        ? "events of users with items"
@@ -90,8 +119,12 @@ RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* ke
                           interactions->items->size() - interactions->items->buckets(), interactions->item.size());
   out.sample = knows_users ? "events" : fmt::format("users' histories of up to {} items", context);
   out.state = {{"items", interactions->items->size()}};
-  out.tensors.push_back(kept_names(kItems, *interactions->items));
-  if (knows_users) out.tensors.push_back(kept_names(kUsers, *interactions->users));
+  out.tensors.push_back(kept_bytes(kItems, interactions->items->serialised()));
+  if (knows_users) out.tensors.push_back(kept_bytes(kUsers, interactions->users->serialised()));
+  if (attributes != nullptr) {
+    out.state["attributes_checksum"] = attributes->checksum();
+    out.tensors.push_back(kept_bytes(kAttributes, attributes->serialised()));
+  }
   out.interactions = interactions;
   if (!interactions->time.empty()) out.newest = runtime::seconds_of(std::ranges::max(interactions->time));
   return out;
@@ -99,8 +132,8 @@ RunData load_interactions(const RunConfig& config, const runtime::Checkpoint* ke
 
 }  // namespace
 
-RunData load_run_data(const RunConfig& config, const runtime::Checkpoint* kept) {
-  return config.model->data_kind() == DataKind::kText ? load_text(config, kept) : load_interactions(config, kept);
+RunData load_run_data(const RunConfig& config, const runtime::Checkpoint* kept, ItemTable table) {
+  return config.model->data_kind() == DataKind::kText ? load_text(config, kept) : load_interactions(config, kept, table);
 }
 
 History history_of(const RunConfig& config, const RunData& data, std::int32_t user) {
@@ -132,10 +165,17 @@ std::shared_ptr<const runtime::Vocabulary> user_vocabulary_of(const runtime::Che
   return names_of(checkpoint, kUsers, "users");
 }
 
+std::shared_ptr<const runtime::ItemAttributes> attributes_of(const runtime::Checkpoint& checkpoint) {
+  if (!checkpoint.contains(kAttributes)) return nullptr;
+  return std::make_shared<const runtime::ItemAttributes>(
+      runtime::ItemAttributes::parse(bytes_of(checkpoint, kAttributes), source_of(checkpoint)));
+}
+
 models::ModelInputs inputs_of(const RunConfig& config, const runtime::Checkpoint& checkpoint) {
   if (config.model->data_kind() == DataKind::kText) return {.vocabulary = tokenizer_of(checkpoint)->vocabulary_size()};
   return {.vocabulary = item_vocabulary_of(checkpoint)->size(),
-          .users = config.model->knows_users() ? user_vocabulary_of(checkpoint)->size() : 0};
+          .users = config.model->knows_users() ? user_vocabulary_of(checkpoint)->size() : 0,
+          .attributes = config.model->reads_attributes() ? attributes_of(checkpoint) : nullptr};
 }
 
 }  // namespace tradewind::launcher

@@ -33,8 +33,11 @@ struct RunData {
   std::int64_t newest = 0;                                    // event, in seconds since 1970; 0 where there are no times
 };
 
+/// What items are known by, where there is a checkpoint: what it keeps, or the table data.items, read again.
+enum class ItemTable : std::uint8_t { kKept, kRead };
+
 /// `kept`: a checkpoint whose tokenizer or vocabulary stays; null: made of the data. Throws DataError or ConfigError.
-RunData load_run_data(const RunConfig& config, const runtime::Checkpoint* kept);
+RunData load_run_data(const RunConfig& config, const runtime::Checkpoint* kept, ItemTable table = ItemTable::kKept);
 
 /// What a user did, all of it, for serving.
 struct History {
@@ -50,6 +53,9 @@ models::RankingOptions ranking_options(const RunConfig& config);
 /// The names that a checkpoint holds. Throws CheckpointError where it holds none.
 std::shared_ptr<const runtime::Vocabulary> item_vocabulary_of(const runtime::Checkpoint& checkpoint);
 std::shared_ptr<const runtime::Vocabulary> user_vocabulary_of(const runtime::Checkpoint& checkpoint);
+
+/// The attributes of items that a checkpoint holds; null where it holds none.
+std::shared_ptr<const runtime::ItemAttributes> attributes_of(const runtime::Checkpoint& checkpoint);
 
 /// What the model of a checkpoint was built with.
 models::ModelInputs inputs_of(const RunConfig& config, const runtime::Checkpoint& checkpoint);

@@ -8,6 +8,7 @@
 
 #include "models/huggingface.h"
 #include "runtime/config/fields.h"
+#include "runtime/data/item_attributes.h"
 #include "runtime/data/sequence_dataset.h"
 #include "runtime/train/task.h"
 
@@ -17,6 +18,8 @@ namespace tradewind::models {
 struct ModelInputs {
   std::int64_t vocabulary = 0;  // tokens, or items of the catalogue
   std::int64_t users = 0;       // of models that know users by number
+  /// Of models that read them, and have some.
+  std::shared_ptr<const runtime::ItemAttributes> attributes = nullptr;
 };
 
 /// What a model learns from; decides what the config's [data] section is.
@@ -51,6 +54,8 @@ class ModelConfig {
   virtual runtime::HistoryForm history(std::int64_t /*items*/) const { return {context(), -1, reads_times()}; }
   /// The model reads the batch's times (runtime/data/sequence_dataset.h), so the data must have them.
   virtual bool reads_times() const { return false; }
+  /// The model knows items by their attributes (runtime/data/item_attributes.h) where the data have them.
+  virtual bool reads_attributes() const { return false; }
   /// Length of the blocks that it is trained on; of interactions, the most events of a history that it reads.
   virtual std::int64_t context() const = 0;
   /// The task with its parameters registered, not yet allocated.

@@ -6,6 +6,7 @@
 #include "launcher/commands/commands.h"
 #include "launcher/huggingface.h"
 #include "launcher/output.h"
+#include "launcher/run_data.h"
 #include "launcher/waiting.h"
 #include "runtime/checkpoint/files.h"
 #include "runtime/checkpoint/hdf5_export.h"
@@ -52,13 +53,13 @@ struct ExportOptions {
   bool overwrite = false, json = false;
 };
 
-/// The item of each row of the table. Throws CheckpointError for a name that HDF5 cannot hold as text.
-nlohmann::json item_names(const runtime::Vocabulary& items) {
+/// The item, or value, of each row of a table. Throws CheckpointError for a name that HDF5 cannot hold as text.
+nlohmann::json names_of(const runtime::Vocabulary& items, const char* what) {
   auto out = nlohmann::json::array();
   for (std::int32_t i = 0; i < items.size(); ++i) {
     const std::string name(items.name(i));
     if (runtime::find_invalid_utf8(name) != std::string::npos)
-      throw CheckpointError(fmt::format("exporting: item {} has a name that is not UTF-8; use --format vectors", i));
+      throw CheckpointError(fmt::format("exporting: {} {} has a name that is not UTF-8; use --format vectors", what, i));
     out.push_back(name);
   }
   return out;
@@ -82,7 +83,13 @@ std::size_t export_as_hdf5(LoadedRun& run, const ExportOptions& options) {
                                {"step", run.checkpoint->step()},
                                {"tradewind_version", runtime::version()}};
   if (run.tokenizer != nullptr) attributes["tokenizer"] = run.tokenizer->to_json().dump();
-  if (run.items != nullptr) attributes["items"] = item_names(*run.items).dump();
+  if (run.items != nullptr) attributes["items"] = names_of(*run.items, "item").dump();
+  if (const auto kept = attributes_of(*run.checkpoint); kept != nullptr) {
+    auto columns = nlohmann::json::array();
+    for (const auto& column : kept->columns)
+      columns.push_back({{"column", column.name}, {"values", names_of(column.values, "value")}});
+    attributes["item_attributes"] = columns.dump();
+  }
   runtime::export_hdf5(options.to, tensors, attributes, options.overwrite);
   return tensors.size();
 }

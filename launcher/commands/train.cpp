@@ -192,9 +192,13 @@ class Observer final : public runtime::TrainObserver {
 };
 
 /// The data must be what the run began with: its tokens are the meaning of the model's rows.
-void check_data(const runtime::Checkpoint& checkpoint, const RunData& data) {
+void check_data(const RunConfig& config, const runtime::Checkpoint& checkpoint, const RunData& data) {
   const auto run = checkpoint.state().value("run", nlohmann::json::object());
   if (run.value("data_checksum", std::uint64_t{0}) == data.checksum) return;
+  if (const auto before = run.find("attributes_checksum");
+      before != run.end() && *before != data.state.value("attributes_checksum", std::uint64_t{0}))
+    throw DataError("resuming: what " + config.interactions.items +
+                    " says of the items is not what this run began with; restore it, or start anew with --fresh");
   throw DataError("resuming: " + data.source + " is not what this run began with; restore it, or start anew with --fresh");
 }
 
@@ -296,8 +300,8 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   progress.phase("reading data");
   const std::optional<runtime::Checkpoint> checkpoint = newest_checkpoint(place, log, ranks);
   const std::optional<runtime::Checkpoint> origin = checkpoint ? std::nullopt : open_origin(config);
-  const RunData data = load_run_data(config, checkpoint ? &*checkpoint : origin ? &*origin : nullptr);
-  if (checkpoint) check_data(*checkpoint, data);
+  const RunData data = load_run_data(config, checkpoint ? &*checkpoint : origin ? &*origin : nullptr, ItemTable::kRead);
+  if (checkpoint) check_data(config, *checkpoint, data);
   ranks.require_same("data (checksum of " + data.source + ")", std::to_string(data.checksum));
 
   const auto task = config.model->build(data.inputs);

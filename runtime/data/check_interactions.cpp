@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "runtime/data/item_attributes.h"
 #include "runtime/data/ordered_events.h"
 #include "runtime/data/time_parse.h"
 
@@ -101,6 +102,25 @@ class Inspector {
         });
   }
 
+  void look_at_attributes(const ItemAttributes& attributes, const Vocabulary& items, CheckReport& report) {
+    report.summary += "\n" + attributes.summary;
+    for (const std::int32_t item : attributes.absent)
+      warn_of_items("item_without_attributes", [&] {
+        return Words{fmt::format("it has no item {}, which the events have", shown(items.name(item))),
+                     "Such an item has no values; add it where there are any"};
+      });
+    for (const AttributeColumn& column : attributes.columns) {
+      const std::int64_t own = column.values.size() - column.values.buckets();
+      if (!column.number && own == 0)
+        warn_of_items("column_of_rare_values", [&] {
+          return Words{
+              fmt::format("no value of the column \"{}\" is of {} items or more", column.name, config_.min_value_items),
+              "Nothing is learnt from it; is it a text or a number? A column of numbers goes into "
+              "data.item_number_columns"};
+        });
+    }
+  }
+
  private:
   struct Words {
     std::string what, repair;
@@ -143,6 +163,15 @@ class Inspector {
     });
   }
 
+  /// Of the table of items as a whole.
+  template <class Say>
+  void warn_of_items(const char* kind, const Say& say) {
+    findings_.warn(kind, [&] {
+      Words words = say();
+      return DataProblem{.kind = kind, .file = config_.items, .what = std::move(words.what), .repair = std::move(words.repair)};
+    });
+  }
+
   const InteractionsConfig& config_;
   Findings& findings_;
 };
@@ -169,6 +198,8 @@ CheckReport check_interactions(const InteractionsConfig& config, std::uint64_t s
     report.users = data.users->size();
     report.items = data.items->size();
     report.summary = data.summary;
+    if (!config.items.empty())
+      inspector.look_at_attributes(load_item_attributes(config, *data.items, findings), *data.items, report);
   });
   report.findings = findings.finish();
   return report;

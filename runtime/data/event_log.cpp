@@ -206,6 +206,10 @@ std::vector<std::string> listed(const std::string& text) {
   return out;
 }
 
+std::vector<std::string> column_names(const std::string& text) {
+  return text.find(',') == std::string::npos ? words_of(text, " \t") : listed(text);
+}
+
 EventLog read_events(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines, EventTaker* taker) {
   config.check();
   EventReader reader(config, sink, keep_lines, taker);

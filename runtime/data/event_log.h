@@ -52,5 +52,7 @@ TableOptions table_options(const InteractionsConfig& config, const std::string& 
 
 /// "view, buy" as {"view", "buy"}.
 std::vector<std::string> listed(const std::string& text);
+/// The same, and where there is no comma "view buy" too.
+std::vector<std::string> column_names(const std::string& text);
 
 }  // namespace tradewind::runtime

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
@@ -226,6 +227,28 @@ void InteractionsConfig::describe(Fields& f) {
       "Rows that items without one of their own share by their hash: rare ones, and those first met after training. They are "
       "never recommended, and in evaluation never hit. 0: such items are left out.",
       {.min = 0, .max = 1 << 30});
+  f.field(
+      "items", items,
+      "The table of items, for models that know them by their attributes too; \"\": none. It is read when training begins or "
+      "goes on; a run keeps what it says.");
+  f.field("items_format", items_format, "csv, jsonl or hdf5; auto: by the name. The first line of csv names the columns.",
+          {"auto", "csv", "jsonl", "hdf5"});
+  f.field("items_key", items_key, "The column of the item's id in items; \"\": it is named as in item_key.");
+  f.field(
+      "item_columns", item_columns,
+      "Columns of items that hold ids or words, e.g. \"category brand\", with commas where a name has blanks. An empty field "
+      "is no value.");
+  f.field("item_number_columns", item_number_columns,
+          "Columns of items that hold numbers, e.g. \"price\", of which number_ranges are made.");
+  f.field("list_separator", list_separator,
+          "The character between values where a field of item_columns holds several, e.g. \"|\"; \"\": each holds one.");
+  f.field("number_ranges", number_ranges, "How many ranges a column of numbers becomes, of equally many items.",
+          {.min = 1, .max = 1 << 20});
+  f.field("min_value_items", min_value_items,
+          "Values of item_columns that fewer items have share the rows of value_buckets, as do those first met later.",
+          {.min = 1});
+  f.field("value_buckets", value_buckets, "Rows that such values of a column share by their hash; 0: they count as no value.",
+          {.min = 0, .max = 1 << 30});
   f.field("split", split,
           "leave_one_out: of users with 3 events or more the last is test, the one before validation. ratio: of each user at "
           "random. time: the latest of all. user: all of some users. given: the files that validation_path and test_path name. "
@@ -254,9 +277,34 @@ void InteractionsConfig::check() const {
   if (!time_format.empty() && time_key.empty()) refuse("data.time_format needs data.time_key, the column of the time");
   if (separator.find_first_of("\r\n\"") != std::string::npos)
     refuse("data.separator holds a line break or a quote, which cannot separate fields. Set it to what stands between them");
+  check_items();
   if (validation_fraction + test_fraction >= 1)
     refuse(fmt::format("data.validation_fraction = {:g} and data.test_fraction = {:g} leave nothing to train on. Lower them",
                        validation_fraction, test_fraction));
+}
+
+void InteractionsConfig::check_items() const {
+  const auto refuse = [](const std::string& what) { throw ConfigError(what); };
+  std::vector<std::string> names = column_names(item_columns);
+  std::ranges::move(column_names(item_number_columns), std::back_inserter(names));
+  if (items.empty()) {
+    for (const auto& [value, key] :
+         {std::pair{&items_key, "items_key"}, {&item_columns, "item_columns"}, {&item_number_columns, "item_number_columns"}})
+      if (!value->empty())
+        refuse(fmt::format("data.{} = \"{}\" is of a table of items. Set data.items to it, or leave data.{} empty", key, *value,
+                           key));
+    return;
+  }
+  if (names.empty())
+    refuse(
+        fmt::format("data.items = \"{}\", and none of its columns is named. Set data.item_columns, e.g. to \"category "
+                    "brand\", or data.item_number_columns",
+                    items));
+  std::ranges::sort(names);
+  if (const auto twice = std::ranges::adjacent_find(names); twice != names.end())
+    refuse(fmt::format("data.item_columns and data.item_number_columns name \"{}\" twice. Leave one of them", *twice));
+  if (list_separator.size() > 1)
+    refuse(fmt::format("data.list_separator = \"{}\" is more than one character. Set it to one, e.g. \"|\"", list_separator));
 }
 
 BuiltInteractions build_interactions(const EventLog& log, EventPartitions& events, const InteractionsConfig& config,

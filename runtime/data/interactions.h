@@ -49,6 +49,15 @@ struct InteractionsConfig {
   std::int64_t min_user_events = 0;
   std::int64_t min_item_events = 0;
   std::int64_t unknown_buckets = 0;
+  std::string items = {};
+  std::string items_format = "auto";
+  std::string items_key = {};
+  std::string item_columns = {};
+  std::string item_number_columns = {};
+  std::string list_separator = {};
+  std::int64_t number_ranges = 10;
+  std::int64_t min_value_items = 2;
+  std::int64_t value_buckets = 1;
   std::string split = "leave_one_out";
   double validation_fraction = 0.1;
   double test_fraction = 0.1;
@@ -57,6 +66,9 @@ struct InteractionsConfig {
   void describe(Fields& f);
   /// Throws ConfigError where keys do not go together.
   void check() const;
+
+ private:
+  void check_items() const;
 };
 
 enum class Part : std::uint8_t { kTrain, kValidation, kTest };

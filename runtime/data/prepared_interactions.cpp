@@ -50,6 +50,10 @@ json key_of(InteractionsConfig config, std::uint64_t seed) {
   // Not how it is read: where it lies, and what becomes of its samples.
   for (const char* name : {"data.path", "data.validation_path", "data.test_path", "data.prepared", "data.shuffle"})
     keys.values.erase(name);
+  // Nor what is said of the items, which is read beside the events.
+  for (const char* name : {"data.items", "data.items_format", "data.items_key", "data.item_columns", "data.item_number_columns",
+                           "data.list_separator", "data.number_ranges", "data.min_value_items", "data.value_buckets"})
+    keys.values.erase(name);
   const bool random = config.split == "ratio" || config.split == "user";
   keys.values["run.seed"] = random ? seed : 0;
   return keys.values;

@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-enum class Kind { kAbsent, kText, kInteger, kNumber, kNull, kOther };
+enum class Kind { kAbsent, kText, kInteger, kNumber, kNull, kList, kOther };
 
 /// Receives an object's values as they are parsed, and keeps those that are wanted.
 class Handler final : public nlohmann::json_sax<Json> {
@@ -43,7 +43,11 @@ class Handler final : public nlohmann::json_sax<Json> {
     if (depth_ == 0) object_ = true;
     return begin();
   }
-  bool start_array(std::size_t) override { return begin(); }
+  bool start_array(std::size_t) override {
+    begin();
+    if (depth_ == 2 && current_ >= 0 && wanted_[static_cast<std::size_t>(current_)].attribute) keep(Kind::kList, {});
+    return true;
+  }
   bool end_object() override { return --depth_, true; }
   bool end_array() override { return --depth_, true; }
   bool key(string_t& name) override {
@@ -66,13 +70,27 @@ class Handler final : public nlohmann::json_sax<Json> {
 
  private:
   bool begin() {
-    if (depth_++ == 1) keep(Kind::kOther, {});
+    if (++depth_ == 2 || (current_ >= 0 && kinds_[static_cast<std::size_t>(current_)] == Kind::kList)) keep(Kind::kOther, {});
     return true;
   }
   template <class Text>
   bool value(Kind kind, const Text& text) {
     if (depth_ == 1 && current_ >= 0) keep(kind, text());
+    if (depth_ == 2 && current_ >= 0) add(kind, text);
     return true;
+  }
+  /// A value of an array.
+  template <class Text>
+  void add(Kind kind, const Text& text) {
+    Kind& all = kinds_[static_cast<std::size_t>(current_)];
+    if (all != Kind::kList) return;
+    if (kind == Kind::kNull || kind == Kind::kOther) {
+      all = Kind::kOther;
+      return;
+    }
+    std::string& joined = values_[static_cast<std::size_t>(current_)];
+    if (!joined.empty()) joined += kListSeparator;
+    joined += text();
   }
   void keep(Kind kind, std::string text) {
     if (current_ < 0) return;
@@ -100,8 +118,9 @@ std::optional<TableStream::JsonRow::Refusal> TableStream::JsonRow::read(std::str
     return Refusal{0, "json", "an object is expected",
                    "JSON lines hold one object a line, e.g. {\"user\": \"u1\", \"item\": \"i7\"}"};
   for (std::size_t i = 0; i < wanted_.size(); ++i) {
-    const auto& [name, key, id] = wanted_[i];
+    const auto& [name, key, id, attribute] = wanted_[i];
     const Kind kind = handler.kind(i);
+    if (attribute && (kind == Kind::kNull || kind == Kind::kList)) continue;
     if (kind == Kind::kAbsent)
       return Refusal{0, "missing_key",
                      fmt::format("no key \"{}\"{}", name, suggestion_text(did_you_mean(name, handler.others()))),
@@ -111,11 +130,12 @@ std::optional<TableStream::JsonRow::Refusal> TableStream::JsonRow::read(std::str
     if (kind == Kind::kNull)
       return Refusal{offset, id ? "empty_id" : "empty", fmt::format("\"{}\" is null", name),
                      "Fill it in, or leave the row out"};
-    return Refusal{
-        offset, "json_type",
-        fmt::format("\"{}\" is {}", name,
-                    kind == Kind::kNumber ? values_[i] + ", a number with a fraction" : "neither text nor a number"),
-        id ? fmt::format("An id is text or an integer ({})", key) : fmt::format("Text or a number is expected ({})", key)};
+    return Refusal{offset, "json_type",
+                   fmt::format("\"{}\" is {}", name,
+                               kind == Kind::kNumber ? values_[i] + ", a number with a fraction" : "neither text nor a number"),
+                   id          ? fmt::format("An id is text or an integer ({})", key)
+                   : attribute ? fmt::format("Text, a number, null or an array of texts and numbers is expected ({})", key)
+                               : fmt::format("Text or a number is expected ({})", key)};
   }
   return std::nullopt;
 }

@@ -37,7 +37,7 @@ std::string_view untyped(std::string_view column) { return column.substr(0, colu
 
 }  // namespace
 
-TableFormat table_format_of_name(const std::filesystem::path& file) {
+TableFormat table_format_of_name(const std::filesystem::path& file, const std::string& key) {
   std::filesystem::path name = file.filename();
   const std::string last = name.extension().string();
   if (last == ".gz" || last == ".zst" || last == ".xz") name = name.stem();
@@ -45,6 +45,11 @@ TableFormat table_format_of_name(const std::filesystem::path& file) {
   if (kind == ".csv" || kind == ".tsv" || kind == ".inter") return TableFormat::kCsv;
   if (kind == ".jsonl" || kind == ".ndjson") return TableFormat::kJsonLines;
   if (kind == ".h5" || kind == ".hdf5") return TableFormat::kHdf5;
+  if (key != "data.format")
+    throw ConfigError(
+        fmt::format("the name of {} does not tell what is in it. Set {} to \"csv\" (also of tabs), \"jsonl\" or "
+                    "\"hdf5\"",
+                    file.string(), key));
   throw ConfigError(
       fmt::format("the name of {} does not tell what is in it. Set data.format to \"csv\" (also of tabs), "
                   "\"jsonl\", \"spaces\" (a row: user item) or \"sequences\" (a row: user item item ...); with :: or another "

@@ -26,8 +26,8 @@ namespace tradewind::runtime {
 enum class TableFormat { kCsv, kJsonLines, kSpaces, kSequences, kHdf5 };
 
 /// By the name without .gz, .zst or .xz: .csv, .tsv and .inter are CSV, .jsonl and .ndjson JSON lines, .h5 and .hdf5
-/// HDF5. Throws ConfigError for others: what is within cannot be told.
-TableFormat table_format_of_name(const std::filesystem::path& file);
+/// HDF5. Throws ConfigError for others: what is within cannot be told. `key`: the config key that can say it.
+TableFormat table_format_of_name(const std::filesystem::path& file, const std::string& key = "data.format");
 /// `name` is "auto", "csv", "jsonl", "spaces", "sequences" or "hdf5".
 TableFormat table_format(const std::string& name, const std::filesystem::path& file);
 
@@ -39,10 +39,14 @@ struct TableOptions {
   std::string path_key = "data.path";     // config key that named the file, for messages
 };
 
+/// Between the values of an array of JSON in the field that it becomes.
+inline constexpr char kListSeparator = '\x1f';
+
 /// A column by the config key that names it, e.g. {"user", "data.user_key", true}.
 struct WantedColumn {
   std::string name, key;
-  bool id = false;  // which in JSON is no number with a fraction
+  bool id = false;         // which in JSON is no number with a fraction
+  bool attribute = false;  // which in JSON may be null, an empty field then, or an array of texts and numbers
 };
 
 class TableStream {
