@@ -135,6 +135,7 @@ PairsResult evaluate_pairs(const LoadedRun& run, const RunData& data, const Pair
   std::ranges::stable_sort(pairs, {}, [](const LabelledPair& pair) { return std::pair{pair.user, pair.before}; });
   models::Popularity popularity(interactions.items->size());
   popularity.fit(*run.context, interactions);
+  const models::Scoring scoring(*run.context, model);
   runtime::ClassificationMetrics of_model, of_popularity;
   constexpr std::size_t kAtOnce = 4096;
   for (std::size_t begin = 0; begin < pairs.size(); begin += kAtOnce) {

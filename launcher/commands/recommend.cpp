@@ -169,6 +169,7 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
   waiting.reset();
 
   run.context->set_stable_rows(true);  // an answer does not depend on who else is asked for
+  const models::Scoring scoring(*run.context, model);
   const Answers answers(items, options.format, std::move(titles));
   const models::ServeOptions serve{.top = options.top,
                                    .history = run.config.model->history(items.size()),

@@ -156,6 +156,7 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   auto* const model = dynamic_cast<Ranker*>(&task);
   if (model == nullptr) throw ConfigError("ranking: the model is no recommender");
   const auto start = std::chrono::steady_clock::now();
+  const Scoring scoring(context, *model);
   RankingMetrics metrics(options_.cutoffs);
   SliceMetrics slices(options_.slices, options_.cutoffs);
   std::optional<DiversityMetrics> diversity;

@@ -56,7 +56,16 @@ float CatalogueScores::score(std::int64_t n, std::int32_t item) const {
 }
 
 CatalogueScores Recommender::scores(Context& context, const Batch& batch) {
-  return {.queries = queries(context, batch), .items = item_vectors(context), .bias = item_bias(), .given = {}};
+  return {.queries = queries(context, batch),
+          .items = kept_items_.defined() ? kept_items_ : item_vectors(context),
+          .bias = item_bias(),
+          .given = {}};
+}
+
+bool Recommender::keep_items(Context& context) {
+  if (kept_items_.defined()) return false;
+  kept_items_ = item_vectors(context);
+  return true;
 }
 
 CatalogueScores Recommender::likeness(Context& context, std::int32_t item) {

@@ -35,6 +35,10 @@ class Ranker : public runtime::Task {
   virtual CatalogueScores scores(runtime::Context& context, const runtime::Batch& batch) = 0;
   /// The most sequences that scores() is asked for at once, which bounds its memory.
   virtual std::int64_t queries_at_once() const { return std::numeric_limits<std::int64_t>::max(); }
+  /// The model's parameters stay as they are until drop_items(): what all queries share may be computed now and kept. False
+  /// where that is done already, or there is nothing to keep. Through Scoring alone.
+  virtual bool keep_items(runtime::Context& /*context*/) { return false; }
+  virtual void drop_items() {}
   /// One query: how much every item is like `item`. Throws ConfigError where the model does not tell.
   virtual CatalogueScores likeness(runtime::Context& context, std::int32_t item) = 0;
   /// Whether there is something to recommend by: a history, or a user that the model has met. `user` is -1 where nobody knows
@@ -53,8 +57,30 @@ class Recommender : public Ranker {
   virtual runtime::Tensor item_bias() { return {}; }
 
   CatalogueScores scores(runtime::Context& context, const runtime::Batch& batch) override;
+  /// Their vectors.
+  bool keep_items(runtime::Context& context) override;
+  void drop_items() override { kept_items_ = {}; }
   /// Cosines of the items' vectors.
   CatalogueScores likeness(runtime::Context& context, std::int32_t item) override;
+
+ private:
+  runtime::Tensor kept_items_;  // [V, C] within a Scoring
+};
+
+/// While it lives a model is asked for scores and its parameters stay as they are, so that the vectors of all items are
+/// computed once. Within another one of the same model it changes nothing.
+class Scoring {
+ public:
+  Scoring(runtime::Context& context, Ranker& model) : model_(model), keeps_(model.keep_items(context)) {}
+  ~Scoring() {
+    if (keeps_) model_.drop_items();
+  }
+  Scoring(const Scoring&) = delete;
+  Scoring& operator=(const Scoring&) = delete;
+
+ private:
+  Ranker& model_;
+  bool keeps_;
 };
 
 /// The last row of each sequence of x [N, C]: [S, C]; zeros where a sequence has none.

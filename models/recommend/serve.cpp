@@ -42,6 +42,7 @@ void for_each_block(const Asked& asked, std::int64_t most, const Body& body) {
 
 std::vector<std::vector<Scored>> recommend(Context& context, Ranker& model, const Asked& asked, const ServeOptions& options) {
   std::vector<std::vector<Scored>> out;
+  const Scoring scoring(context, model);
   Tensor allow;
   if (!options.allow.empty()) {
     require(static_cast<std::int64_t>(options.allow.size()) == model.items(), "recommend", "allow is of another catalogue");
@@ -74,6 +75,7 @@ std::vector<std::vector<Scored>> recommend(Context& context, Ranker& model, cons
 std::vector<float> score_pairs(Context& context, Ranker& model, const Asked& asked, std::span<const Pair> pairs,
                                const HistoryForm& form) {
   std::vector<float> out(pairs.size());
+  const Scoring scoring(context, model);
   std::int64_t first = 0;
   for_each_block(asked, model.queries_at_once(), [&](const Asked& some) {
     const auto scores =
