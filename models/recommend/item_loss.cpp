@@ -46,12 +46,7 @@ NegativeSampling ItemLoss::negatives() const {
           .log_q = kind == "sampled_softmax" && correct_sampling};
 }
 
-RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, Parameter* bias, const Batch& batch,
-                               std::int64_t items) const {
-  const bool some = batch.fields.contains("trained");
-  const Variable rows = some ? select_rows(tape, x, batch["trained"]) : x;
-  const Tensor& targets = batch[some ? "trained_targets" : "targets"];
-  if (kind == "softmax") return linear_cross_entropy(tape, rows, table, bias, targets, {}, items);
+kernels::CandidateLossOptions ItemLoss::options() const {
   using kernels::CandidateLossKind;
   using kernels::CandidateMean;
   kernels::CandidateLossOptions options;
@@ -63,13 +58,22 @@ RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, 
   options.mean = kind == "gbce" ? CandidateMean::kCandidates : kind == "bpr" ? CandidateMean::kNegatives : CandidateMean::kSum;
   options.calibration = static_cast<float>(calibration);
   options.remove_hits = true;
+  return options;
+}
+
+RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, Parameter* bias, const Batch& batch,
+                               std::int64_t items) const {
+  const bool some = batch.fields.contains("trained");
+  const Variable rows = some ? select_rows(tape, x, batch["trained"]) : x;
+  const Tensor& targets = batch[some ? "trained_targets" : "targets"];
+  if (kind == "softmax") return linear_cross_entropy(tape, rows, table, bias, targets, {}, items);
   const auto log_q = batch.fields.find("log_q");
   return candidate_loss(tape, rows, table, bias,
                         {.targets = targets,
                          .negatives = batch["negatives"],
                          .log_q = log_q == batch.fields.end() ? Tensor() : log_q->second,
                          .identity = {}},
-                        options);
+                        options());
 }
 
 }  // namespace tradewind::models

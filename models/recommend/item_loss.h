@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/candidate_loss.h"
 #include "models/registry.h"
 #include "runtime/autograd/tape.h"
 #include "runtime/core/row_losses.h"
@@ -27,6 +28,8 @@ struct ItemLoss {
   /// How many scores a target asks for, as FLOPs are counted. In-batch negatives count as negatives_per_position: how many they
   /// are depends on the micro-batch.
   std::int64_t scores(std::int64_t items) const { return kind == "softmax" ? items : 1 + negatives_per_position; }
+  /// How candidates are scored: of softmax all items are negatives (kernels/candidate_loss.h).
+  kernels::CandidateLossOptions options() const;
   /// x [N, C], table [V, C], bias [V] or null. Reads the batch's "targets" [N] (or "trained" and "trained_targets", and gives
   /// the losses of those rows) and, for all losses but softmax, "negatives", and "log_q" [V] where negatives() asks for it.
   /// items: so many first rows of the table are items; 0: all. A root of the tape.

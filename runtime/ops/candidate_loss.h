@@ -21,6 +21,10 @@ struct Candidates {
 RowLosses candidate_loss(Tape& tape, const Variable& x, Parameter& weight, Parameter* bias, const Candidates& candidates,
                          const kernels::CandidateLossOptions& options);
 
+/// The same against rows that are computed, table [V, C], and without a bias: the gradient flows back into both.
+RowLosses candidate_loss(Tape& tape, const Variable& x, const Variable& table, const Candidates& candidates,
+                         const kernels::CandidateLossOptions& options);
+
 /// In-batch softmax: query [N, C] n against key [N, C] n, with the other rows' keys as negatives; InfoNCE (van den Oord et al.
 /// 2018, eq. 4) where both are l2_normalize'd and scale is 1 / temperature. item [N] int32 (or undefined): keys of one item are
 /// not each other's negatives. log_q [N] float32 (or undefined): of each row's item to be in a batch. A root of the tape, as

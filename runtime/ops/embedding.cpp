@@ -14,7 +14,9 @@ void look_up(const Tape& tape, const Tensor& y, const Parameter& table, const Te
                              table.shape()[1], write, {y.dtype(), scale}, tape.context().launch());
 }
 
-void add_gradient(const Tape& tape, Parameter& table, const Tensor& ids, const Tensor& dy, float scale = 1.0F) {
+}  // namespace
+
+void add_lookup_gradient(const Tape& tape, Parameter& table, const Tensor& ids, const Tensor& dy, float scale) {
   if (table.sparse()) {
     Context& context = tape.context();
     const std::int64_t N = ids.elements(), V = table.shape()[0], C = table.shape()[1], most = std::min(N, V);
@@ -31,13 +33,11 @@ void add_gradient(const Tape& tape, Parameter& table, const Tensor& ids, const T
                                     tape.context().launch());
 }
 
-}  // namespace
-
 Variable embedding(Tape& tape, Parameter& table, const Tensor& ids) {
   Variable y = tape.variable(tape.context().activation({ids.elements(), table.shape()[1]}));
   look_up(tape, y.value(), table, ids, Write::kAssign);
   tape.record({&table}, [&tape, &table, ids, y] {
-    if (const Tensor dy = y.take_gradient(); dy.defined()) add_gradient(tape, table, ids, dy);
+    if (const Tensor dy = y.take_gradient(); dy.defined()) add_lookup_gradient(tape, table, ids, dy);
   });
   return y;
 }
@@ -50,8 +50,8 @@ Variable embedding_sum(Tape& tape, Parameter& table, const Tensor& ids, Paramete
   tape.record({&table, &positions}, [&tape, &table, ids, &positions, position, y, scale] {
     const Tensor dy = y.take_gradient();
     if (!dy.defined()) return;
-    add_gradient(tape, table, ids, dy, scale);
-    add_gradient(tape, positions, position, dy);
+    add_lookup_gradient(tape, table, ids, dy, scale);
+    add_lookup_gradient(tape, positions, position, dy);
   });
   return y;
 }

@@ -13,4 +13,7 @@ Variable embedding(Tape& tape, Parameter& table, const Tensor& ids);
 Variable embedding_sum(Tape& tape, Parameter& table, const Tensor& ids, Parameter& positions, const Tensor& position,
                        float scale = 1.0F);
 
+/// Backward of y[n] = scale table[ids[n]]: adds dy [N, C] to the table's gradient, dense or sparse. For ops that look up rows.
+void add_lookup_gradient(const Tape& tape, Parameter& table, const Tensor& ids, const Tensor& dy, float scale = 1.0F);
+
 }  // namespace tradewind::runtime

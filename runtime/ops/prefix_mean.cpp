@@ -16,7 +16,7 @@ std::int64_t head_size(std::int64_t C) {
 
 }  // namespace
 
-Variable prefix_mean(Tape& tape, const Variable& x, const Sequences& rows) {
+Variable prefix_mean(Tape& tape, const Variable& x, const Sequences& rows, std::int64_t window) {
   const std::int64_t N = x.size(0), C = x.size(1), D = head_size(C), H = C / D;
   const auto* offsets = rows.offsets.data<std::int64_t>();
   const kernels::AttentionShape shape{.B = rows.count(),
@@ -31,7 +31,7 @@ Variable prefix_mean(Tape& tape, const Variable& x, const Sequences& rows) {
                                       .k_stride = C,
                                       .v_stride = C,
                                       .out_stride = C};
-  const kernels::AttentionOptions options{.scale = 1, .causal = true, .dtype = x.value().dtype()};
+  const kernels::AttentionOptions options{.scale = 1, .causal = true, .window = window, .dtype = x.value().dtype()};
   Context& context = tape.context();
   const bool train = tape.recording();
   Tensor zeros = context.tensor({N, C}, options.dtype);

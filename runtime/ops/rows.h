@@ -5,7 +5,7 @@
 
 namespace tradewind::runtime {
 
-/// y[m] = x[rows[m]]. x [N, C], rows [M] int32 where the op runs, none twice; y [M, C].
+/// y[m] = x[rows[m]]. x [N, C], rows [M] int32 where the op runs, which may be there several times; y [M, C].
 Variable select_rows(Tape& tape, const Variable& x, const Tensor& rows);
 
 }  // namespace tradewind::runtime

@@ -30,10 +30,11 @@ using Fixture = RecommenderFixture<models::Linear>;
 
 }  // namespace
 
-// Widths of one head and of several, one that 128 does not divide; sequences of no, one and many rows.
+// Widths of one head and of several, one that 128 does not divide; windows; sequences of no, one and many rows.
 BOOST_AUTO_TEST_CASE(means_of_all_so_far_and_their_gradients) {
   const std::vector<std::int64_t> lengths = {1, 0, 5, 130};
-  for (const std::int64_t C : {1, 12, 128, 192, 131}) {
+  using Case = std::pair<std::int64_t, std::int64_t>;
+  for (const auto& [C, window] : {Case{1, 0}, {12, 0}, {128, 0}, {192, 0}, {131, 0}, {12, 1}, {12, 4}, {192, 70}}) {
     Context context(Device{}, 2, 1);
     std::vector<Ids> histories(lengths.size());
     for (std::size_t i = 0; i < lengths.size(); ++i) histories[i].resize(static_cast<std::size_t>(lengths[i]));
@@ -48,28 +49,28 @@ BOOST_AUTO_TEST_CASE(means_of_all_so_far_and_their_gradients) {
     store.begin_step();
     Tape tape(context, true);
     const Variable x = embedding(tape, table, ids);
-    const Variable y = prefix_mean(tape, x, rows);
+    const Variable y = prefix_mean(tape, x, rows, window);
     const auto [dy, write] = tape.gradient_of(y);
     std::copy(weights.begin(), weights.end(), dy.data<float>());
     tape.backward();
     store.finish_gradients();
     double worst = 0;
     const auto* offsets = rows.host_offsets.data<std::int64_t>();
+    const std::int64_t W = window == 0 ? N : window;
     for (std::size_t s = 0; s < lengths.size(); ++s)
-      for (std::int64_t c = 0; c < C; ++c) {
-        double sum = 0, from_later = 0;
+      for (std::int64_t c = 0; c < C; ++c)
         for (std::int64_t n = offsets[s]; n < offsets[s + 1]; ++n) {
-          sum += table.value().data<float>()[n * C + c];
-          const double error = std::abs(y.value().data<float>()[n * C + c] - sum / static_cast<double>(n - offsets[s] + 1));
-          if (!(error <= worst)) worst = error;
+          double mean = 0, from_later = 0;
+          const auto seen_by = [&](std::int64_t m) { return static_cast<double>(std::min(m - offsets[s] + 1, W)); };
+          for (std::int64_t m = std::max(offsets[s], n - W + 1); m <= n; ++m)
+            mean += table.value().data<float>()[m * C + c] / seen_by(n);
+          for (std::int64_t m = n; m < std::min(offsets[s + 1], n + W); ++m)
+            from_later += weights[static_cast<std::size_t>(m * C + c)] / seen_by(m);
+          for (const double error : {std::abs(y.value().data<float>()[n * C + c] - mean),
+                                     std::abs(table.gradient().data<float>()[n * C + c] - from_later)})
+            if (!(error <= worst)) worst = error;
         }
-        for (std::int64_t n = offsets[s + 1]; n-- > offsets[s];) {
-          from_later += weights[static_cast<std::size_t>(n * C + c)] / static_cast<double>(n - offsets[s] + 1);
-          const double error = std::abs(table.gradient().data<float>()[n * C + c] - from_later);
-          if (!(error <= worst)) worst = error;
-        }
-      }
-    BOOST_CHECK_MESSAGE(!!(worst <= 1e-5), "C " << C << ": off by " << worst);
+    BOOST_CHECK_MESSAGE(!!(worst <= 1e-5), "C " << C << ", window " << window << ": off by " << worst);
   }
 }
 
