@@ -9,6 +9,7 @@
 #include "models/recommend/popularity.h"
 #include "models/recommend/recurrent.h"
 #include "models/recommend/sasrec.h"
+#include "models/recommend/two_tower.h"
 #include "runtime/config/config.h"
 
 namespace tradewind::models {
@@ -63,6 +64,8 @@ Registry builtin_registry() {
                 [] { return std::make_unique<Bert4RecConfig>(); }});
   registry.add({"hstu", "Next item of a user's history by pointwise attention, which may know when things happened (HSTU).",
                 [] { return std::make_unique<HstuConfig>(); }});
+  registry.add({"two_tower", "Items and histories as vectors of two networks, by ids and attributes (two-tower retrieval).",
+                [] { return std::make_unique<TwoTowerConfig>(); }});
   return registry;
 }
 

@@ -48,7 +48,7 @@ CASES = [
     ("export runs/a --to te", ["text.txt"]),
     ("config sch", ["schema"]),
     ("config schema schedule.warm", ["schedule.warmup"]),
-    ("config schema x --model ", ["bert4rec", "bpr", "gpt", "gru4rec", "hstu", "item_knn", "linear", "lstm", "popularity", "sasrec"]),
+    ("config schema x --model ", ["bert4rec", "bpr", "gpt", "gru4rec", "hstu", "item_knn", "linear", "lstm", "popularity", "sasrec", "two_tower"]),
     ("completion ", ["bash", "zsh", "fish"]),
     ("import runs/a --tokenizer ", ["auto", "byte"]),
     ("help gene", ["generate"]),

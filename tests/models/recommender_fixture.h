@@ -31,10 +31,11 @@ inline std::vector<runtime::SampleRef> epoch_of(const runtime::Dataset& data, st
 
 template <class Model>
 struct RecommenderFixture {
-  template <class Config>
+  /// more: what the model takes behind the items.
+  template <class Config, class... More>
   explicit RecommenderFixture(const Config& config, std::int64_t items = 30, kernels::Device device = {},
-                              kernels::DType compute = kernels::DType::kFloat32)
-      : context(device, 2, 1, compute), model(config, items) {
+                              kernels::DType compute = kernels::DType::kFloat32, More&&... more)
+      : context(device, 2, 1, compute), model(config, items, std::forward<More>(more)...) {
     model.parameters().allocate(context);
   }
   /// Of a model that knows users by number.
