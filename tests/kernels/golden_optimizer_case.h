@@ -71,12 +71,15 @@ void follow_golden(const std::string& name, float rate, float decay, const Golde
 inline void check_golden_optimizers(const GoldenWay& way) {
   using kernels::Launch;
   using kernels::Segment;
-  const auto adam = [](const kernels::AdamOptions& options) {
+  constexpr std::int64_t kElements = 66;  // else a grid for many
+  const auto adam = [](kernels::AdamOptions options) {
+    options.elements = kElements;
     return [options](float* p, float* m, float* v, const float* g, const Segment* s, std::int64_t n, const Launch& l) {
       kernels::adam_update(p, m, v, g, s, n, options, l);
     };
   };
-  const auto sgd = [](const kernels::SgdOptions& options) {
+  const auto sgd = [](kernels::SgdOptions options) {
+    options.elements = kElements;
     return [options](float* p, float* m, float*, const float* g, const Segment* s, std::int64_t n, const Launch& l) {
       kernels::sgd_update(p, m, g, s, n, options, l);
     };
@@ -89,7 +92,7 @@ inline void check_golden_optimizers(const GoldenWay& way) {
   follow_golden("sgd_dampening", 0.2F, 0.0F, way, sgd({.momentum = 0.9F, .dampening = 0.5F}));
   follow_golden("sgd_nesterov", 0.2F, 0.0F, way, sgd({.momentum = 0.9F, .nesterov = true}));
   const auto adagrad = [](float* p, float* sum, float*, const float* g, const Segment* s, std::int64_t n, const Launch& l) {
-    kernels::adagrad_update(p, sum, g, s, n, {.epsilon = 1e-10F}, l);
+    kernels::adagrad_update(p, sum, g, s, n, {.epsilon = 1e-10F, .elements = kElements}, l);
   };
   follow_golden("adagrad", 0.3F, 0.0F, way, adagrad, 0.1F);
 }
