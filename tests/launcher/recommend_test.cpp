@@ -1,127 +1,18 @@
-// A recommender from a shop's log to recommendations, as a person runs it: train, stop and go on, evaluate, recommend, similar,
-// export; on one rank and on several.
+// A recommender from a shop's log to recommendations, as a person runs it: train, evaluate, recommend, similar, export.
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <csignal>
-#include <cstring>
-#include <fstream>
-#include <iostream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "runtime/checkpoint/checkpoint.h"
-#include "tests/support/command.h"
-#include "tests/support/ranks.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/event_shop.h"
 
 namespace tradewind::tests {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kRecipe = R"([run]
-directory = "run"
-[data]
-path = "events.csv"
-user_key = "customer"
-item_key = "sku"
-time_key = "when"
-[model]
-name = "sasrec"
-channels = 16
-context = 10
-dropout = 0.1
-[train]
-steps = 60
-batch = 24
-micro_batch = 5
-[optimizer]
-name = "adam"
-learning_rate = 1e-2
-weight_decay = 0.0
-[evaluate]
-every = 20
-[checkpoint]
-every = 7
-keep_last = 20
-[runtime]
-threads = 1
-)";
-
-using Settings = std::vector<std::string>;
-
-/// The item table's gradients and its optimiser's states by row.
-const Settings kSparse = {"model.loss=bce", "model.negatives=3", "model.sparse_embeddings=true"};
-
-std::vector<std::string> train_into(const std::string& run, const Settings& settings) {
-  std::vector<std::string> out = {"train", "shop.toml", "--set", "run.directory=" + run};
-  for (const auto& setting : settings) out.insert(out.end(), {"--set", setting});
-  return out;
-}
-
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-std::vector<std::string> lines(const std::string& text) {
-  std::vector<std::string> out;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) out.push_back(line);
-  return out;
-}
-
-struct Shop {
-  TemporaryFolder folder;
-
-  /// Customer c walks through the items from c * 7 on, one after the other; the file is in no order. One name needs quotes.
-  Shop() {
-    ::setenv("GOMP_SPINCOUNT", "1000", 0);
-    std::vector<std::string> rows;
-    for (int c = 0; c < 60; ++c)
-      for (int e = 0; e < 6 + c % 5; ++e)
-        rows.push_back("C-" + std::to_string(c) + "," + item((c * 7 + e) % 40) + "," +
-                       std::to_string(1700000000 + e * 86400 + c));
-    std::ranges::reverse(rows);
-    std::string text = "customer,sku,when\n";
-    for (const auto& row : rows) text += row + "\n";
-    folder.write("events.csv", text);
-    folder.write("shop.toml", kRecipe);
-  }
-  static std::string item(int i) { return i == 3 ? "\"SKU \"\"3\"\", blue\"" : "SKU-" + std::to_string(i); }
-
-  Outcome tradewind(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.begin(), TRADEWIND_BINARY);
-    return Command(arguments, folder.path()).wait();
-  }
-  Outcome good(const std::vector<std::string>& arguments) const {
-    const Outcome o = tradewind(arguments);
-    BOOST_REQUIRE_MESSAGE(o.code == 0, arguments[0] << ": " << o);
-    return o;
-  }
-  void refused(const std::vector<std::string>& arguments, int code, const std::string& part) const {
-    const Outcome o = tradewind(arguments);
-    BOOST_CHECK_MESSAGE(o.code == code && holds(o.errors, part),
-                        arguments[0] << ", want " << code << " and \"" << part << "\": " << o);
-  }
-  nlohmann::json evaluated(const std::string& run) const {
-    return nlohmann::json::parse(good({"evaluate", run, "--json"}).output);
-  }
-  /// Killed again and again, a run ends with the bits of one that was not.
-  void check_killed(const std::string& name, const Settings& settings) const;
-  /// 1, 2 and 4 ranks train alike; several have `of_ranks` set as well.
-  void check_ranks(const Settings& settings, const Settings& of_ranks = {}) const;
-  /// Every tensor of a run's checkpoint of a step.
-  std::map<std::string, std::vector<std::uint8_t>> tensors(const std::string& run, const std::string& step = "00000060") const {
-    const auto checkpoint = runtime::Checkpoint::open(folder.path() / run / "checkpoints" / ("step-" + step));
-    std::map<std::string, std::vector<std::uint8_t>> out;
-    for (const auto& name : checkpoint.names()) {
-      const auto dtype = checkpoint.dtype(name);
-      auto& bytes = out[name];
-      bytes.resize(static_cast<std::size_t>(checkpoint.shape(name).elements()) * kernels::size_of(dtype));
-      checkpoint.read(name, 0, checkpoint.shape(name).elements(), dtype, bytes.data());
-    }
-    return out;
-  }
-};
+using Shop = EventShop;
 
 }  // namespace
 
@@ -276,77 +167,6 @@ BOOST_FIXTURE_TEST_CASE(a_model_of_hidden_items_answers_as_the_others_do, Shop) 
   BOOST_CHECK(holds(text_of(folder.path() / "vectors" / "item_vectors.npy"), "(40, 16)"));
 }
 
-// Negatives and masks are keyed by the sample, so where a run stopped leaves no trace.
-void Shop::check_killed(const std::string& name, const Settings& settings) const {
-  good(train_into("whole-" + name, settings));
-  int kills = 0;
-  for (int i = 0; i < 40 && kills < 5; ++i) {
-    auto command = train_into(name, settings);
-    command.insert(command.begin(), TRADEWIND_BINARY);
-    Command run(command, folder.path());
-    if (run.ends_within(0.02 + 0.03 * i)) {
-      BOOST_REQUIRE_EQUAL(run.wait().code, 0);
-      break;
-    }
-    run.signal(SIGKILL);
-    run.wait();
-    ++kills;
-  }
-  BOOST_TEST(kills > 0);
-  if (!fs::exists(folder.path() / name / "checkpoints" / "step-00000060")) good(train_into(name, settings));
-  BOOST_TEST((tensors(name) == tensors("whole-" + name)), name);
-}
-
-BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_to_the_same_bits, Shop) { check_killed("dense", {}); }
-
-BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_hiding_the_same_items, Shop) { check_killed("hidden", {"model.name=bert4rec"}); }
-
-BOOST_FIXTURE_TEST_CASE(a_killed_run_with_sparse_gradients_goes_on_to_the_same_bits, Shop) {
-  check_killed("adam", kSparse);
-  auto rowwise = kSparse;
-  rowwise.insert(rowwise.end(), {"optimizer.name=adagrad", "optimizer.rowwise=true"});
-  check_killed("rowwise", rowwise);
-}
-
-void Shop::check_ranks(const Settings& settings, const Settings& of_ranks) const {
-  good(train_into("ranks-1", settings));
-  const auto one = evaluated("ranks-1");
-  for (const int ranks : {2, 4}) {
-    const std::string name = "ranks-" + std::to_string(ranks);
-    auto program = train_into(name, settings);
-    program.insert(program.begin(), TRADEWIND_BINARY);
-    for (const auto& setting : of_ranks) program.insert(program.end(), {"--set", setting});
-    const auto command = under_mpirun(ranks, program);
-    if (command.empty()) {
-      std::cout << "SKIPPED launcher/recommend_test: there is no mpirun; install openmpi-bin\n";
-      return;
-    }
-    const Outcome o = Command(command, folder.path()).wait();
-    BOOST_REQUIRE_MESSAGE(o.code == 0, o);
-    const auto several = evaluated(name);
-    for (const char* key : {"loss", "ndcg@10", "hr@10", "mrr"}) {
-      const double a = one.at(key).get<double>(), b = several.at(key).get<double>();
-      BOOST_CHECK_MESSAGE(std::abs(a - b) <= 1e-3 * std::abs(a), key << " of " << ranks << " ranks: " << b << ", of one " << a);
-    }
-    const auto first = lines(text_of(folder.path() / "ranks-1" / "metrics.jsonl")),
-               other = lines(text_of(folder.path() / name / "metrics.jsonl"));
-    BOOST_REQUIRE_EQUAL(first.size(), other.size());
-    for (std::size_t i = 0; i < 20; ++i) {
-      const auto a = nlohmann::json::parse(first[i]), b = nlohmann::json::parse(other[i]);
-      const double x = a.value("loss", 0.0), y = b.value("loss", 0.0);
-      BOOST_CHECK_MESSAGE(std::abs(x - y) <= 1e-5 * std::abs(x), "step " << i + 1 << ": " << x << " and " << y);
-    }
-  }
-}
-
-BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) { check_ranks({}); }
-BOOST_FIXTURE_TEST_CASE(ranks_agree_on_what_is_hidden, Shop) { check_ranks({"model.name=bert4rec"}); }
-BOOST_FIXTURE_TEST_CASE(ranks_that_exchange_rows_agree, Shop) { check_ranks(kSparse, {"train.check_parameters_every=5"}); }
-// The item table stays whole on every rank.
-BOOST_FIXTURE_TEST_CASE(ranks_that_exchange_rows_agree_with_zero, Shop) {
-  check_ranks(kSparse, {"train.zero=1", "train.check_parameters_every=5"});
-}
-
 BOOST_FIXTURE_TEST_CASE(what_has_no_sparse_form_is_refused, Shop) {
   const auto with = [](const std::string& setting) {
     auto settings = kSparse;
@@ -361,7 +181,7 @@ BOOST_FIXTURE_TEST_CASE(what_has_no_sparse_form_is_refused, Shop) {
 
 // Counted in one pass: no steps, one checkpoint, and every verb that a trained run has.
 BOOST_FIXTURE_TEST_CASE(a_model_that_is_counted_is_a_run_like_any_other, Shop) {
-  const std::string data = text_of(folder.path() / "shop.toml").substr(0, std::string(kRecipe).find("[model]"));
+  const std::string data = text_of(folder.path() / "shop.toml").substr(0, std::string(kShopRecipe).find("[model]"));
   const std::string threads = "[runtime]\nthreads = 1\n";
   folder.write("knn.toml", data + "[model]\nname = \"item_knn\"\nneighbours = 8\ncontext = 10\n" + threads);
   folder.write("popularity.toml", data + "[model]\nname = \"popularity\"\n" + threads);
@@ -406,23 +226,9 @@ BOOST_FIXTURE_TEST_CASE(a_model_that_is_counted_is_a_run_like_any_other, Shop) {
   good({"train", "knn.toml", "--fresh"});
 }
 
-BOOST_FIXTURE_TEST_CASE(ranks_count_alike, Shop) {
-  folder.write("knn.toml", text_of(folder.path() / "shop.toml").substr(0, std::string(kRecipe).find("[model]")) +
-                               "[model]\nname = \"item_knn\"\n[runtime]\nthreads = 1\n");
-  good({"train", "knn.toml", "--set", "run.directory=one"});
-  const auto command = under_mpirun(2, {TRADEWIND_BINARY, "train", "knn.toml", "--set", "run.directory=two"});
-  if (command.empty()) {
-    std::cout << "SKIPPED launcher/recommend_test: there is no mpirun; install openmpi-bin\n";
-    return;
-  }
-  const Outcome o = Command(command, folder.path()).wait();
-  BOOST_REQUIRE_MESSAGE(o.code == 0, o);
-  BOOST_TEST((tensors("one", "00000001") == tensors("two", "00000001")));
-}
-
 // A model that learns a vector a user keeps the users' numbers, whatever comes into the log later.
 BOOST_FIXTURE_TEST_CASE(users_that_a_model_knows_keep_their_vectors, Shop) {
-  folder.write("bpr.toml", text_of(folder.path() / "shop.toml").substr(0, std::string(kRecipe).find("[model]")) +
+  folder.write("bpr.toml", text_of(folder.path() / "shop.toml").substr(0, std::string(kShopRecipe).find("[model]")) +
                                R"([model]
 name = "bpr"
 channels = 8
