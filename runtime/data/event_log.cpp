@@ -86,7 +86,8 @@ class EventReader {
   /// To the taker, where there is one.
   void hand_over() {
     if (taker_ == nullptr || log_.item.empty()) return;
-    taker_->take(log_, times_.unit());
+    taker_->take(log_, log_.users, times_.unit());
+    log_.users = Vocabulary();
     log_.user.clear(), log_.item.clear(), log_.time.clear(), log_.source.clear(), log_.line.clear();
   }
 

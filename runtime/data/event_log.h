@@ -22,7 +22,7 @@ struct EventArrays {
   std::vector<std::int64_t> line;  // [events] of its file; empty unless asked for
 };
 
-struct EventLog : EventArrays {  // empty where a taker had them
+struct EventLog : EventArrays {  // empty where a taker had them, as then are the users
   Vocabulary users, items;       // in the order of their first event; counts: events
 
   std::vector<std::string> files;         // a line each for the run log
@@ -38,13 +38,13 @@ struct EventLog : EventArrays {  // empty where a taker had them
 class EventTaker {
  public:
   virtual ~EventTaker() = default;
-  /// Some events, from a row of the file on `bytes` of which are read. Times are in the unit that is known so far, `unit` of
-  /// TimeColumn.
-  virtual void take(const EventArrays& events, int unit) = 0;
+  /// Some events; their users' numbers are those of `users`, which has their names alone. Times are in the unit that is known
+  /// so far, `unit` of TimeColumn.
+  virtual void take(const EventArrays& events, const Vocabulary& users, int unit) = 0;
 };
 
 /// Reads data.path, then data.validation_path and data.test_path where they are set. Rows with problems are told to `sink` and
-/// passed over. With a taker it gets the events, and the log has none. Throws as load_interactions does.
+/// passed over. With a taker it gets the events and users, and the log has none. Throws as load_interactions does.
 EventLog read_events(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines = false, EventTaker* taker = nullptr);
 
 /// How `path`, a file that the config key `key` names, is read.

@@ -58,17 +58,6 @@ std::string describe_log(const EventLog& log) {
   throw ProblemError({.kind = "no_events", .file = config.path, .what = "no events to learn from", .repair = why});
 }
 
-/// The vocabulary of a run with what is new in `names` behind it, or one by count where there is none.
-std::shared_ptr<const Vocabulary> numbered(const Vocabulary& names, const std::vector<std::int64_t>& counts,
-                                           const Vocabulary* existing) {
-  Vocabulary ordered = Vocabulary::by_count(names, counts);
-  if (existing == nullptr) return std::make_shared<const Vocabulary>(std::move(ordered));
-  auto out = std::make_shared<Vocabulary>(*existing);
-  for (std::int32_t i = 0; i < ordered.size(); ++i)
-    if (out->find(ordered.name(i)) < 0) out->add(ordered.name(i), ordered.count(i));
-  return out;
-}
-
 /// The items with as many training events as a row of their own takes, and how many buckets the config asks for.
 std::shared_ptr<const Vocabulary> with_buckets(const Interactions& data, const InteractionsConfig& config) {
   const Vocabulary& all = *data.items;
@@ -123,13 +112,13 @@ void check_buckets(const InteractionsConfig& config, const Vocabulary& existing)
       config.unknown_buckets, existing.buckets(), existing.buckets()));
 }
 
-/// How many events the users and items of the log have that are left.
+/// How many events the users of the partitions and the items of the log have that are left.
 struct Counts {
   std::vector<std::int64_t> of_user, of_item;
 };
 
 Counts count(EventPartitions& events, const EventLog& log) {
-  Counts out{.of_user = std::vector<std::int64_t>(index(log.users.size())),
+  Counts out{.of_user = std::vector<std::int64_t>(index(events.users())),
              .of_item = std::vector<std::int64_t>(index(log.items.size()))};
   events.each(EventPartitions::Access::kRead, [&](const OrderedEvents& part) {
     for (const std::int32_t item : part.item) ++out.of_item[index(item)];
@@ -140,11 +129,10 @@ Counts count(EventPartitions& events, const EventLog& log) {
 
 /// Events under the numbers of data.users and data.items, the users in order of theirs.
 void renumber(BuiltInteractions& built, EventPartitions& events, const EventLog& log, const Counts& counts,
-              ColumnSpace& space) {
+              const std::vector<std::int32_t>& user_of, ColumnSpace& space) {
   Interactions& data = built.data;
-  std::vector<std::int32_t> item_of(index(log.items.size())), user_of(index(log.users.size()));
+  std::vector<std::int32_t> item_of(index(log.items.size()));
   for (std::int32_t i = 0; i < log.items.size(); ++i) item_of[index(i)] = data.items->find(log.items.name(i));
-  for (std::int32_t u = 0; u < log.users.size(); ++u) user_of[index(u)] = data.users->find(log.users.name(u));
   data.offsets = space.column<std::int64_t>(index(data.users->size()) + 1);
   const auto offsets = data.offsets.writable();
   for (std::size_t u = 0; u < user_of.size(); ++u)
@@ -334,7 +322,8 @@ BuiltInteractions build_interactions(const EventLog& log, EventPartitions& event
   const Counts counts = count(events, log);
   if (std::ranges::all_of(counts.of_user, [](std::int64_t n) { return n == 0; })) refuse_nothing(config, log, log.counted);
 
-  data.users = numbered(log.users, counts.of_user, existing_users);
+  const NumberedUsers users = events.number_users(counts.of_user, existing_users, space);
+  data.users = users.names;
   data.items = numbered(log.items, counts.of_item, buckets ? nullptr : existing_items);
   if (existing_users != nullptr) say(data.users->size() - existing_users->size(), "users that the model does not know");
   const std::int64_t left = std::accumulate(counts.of_user.begin(), counts.of_user.end(), std::int64_t{0});
@@ -344,7 +333,7 @@ BuiltInteractions build_interactions(const EventLog& log, EventPartitions& event
                         .what = fmt::format("{} event{} of one item, \"{}\"", with_commas(left), left == 1 ? "" : "s",
                                             data.items->name(0).substr(0, 80)),
                         .repair = "A recommender needs events of several items"});
-  renumber(built, events, log, counts, space);
+  renumber(built, events, log, counts, users.number_of, space);
   data.summary += fmt::format("\n{} events of {} users with {} items", with_commas(data.events()),
                               with_commas(data.users->size()), with_commas(data.items->size()));
   if (!data.time.empty()) {

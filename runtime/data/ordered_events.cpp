@@ -44,7 +44,7 @@ std::int64_t OrderedEvents::keep(const std::function<bool(std::int64_t, std::int
   return before - kept;
 }
 
-OrderedEvents order_events(EventArrays& events, std::int32_t log_users) {
+OrderedEvents order_events(EventArrays& events, std::int32_t users) {
   const std::vector<std::int32_t> user = std::exchange(events.user, {});
   OrderedEvents out{.user = {},
                     .offsets = {0},
@@ -52,9 +52,9 @@ OrderedEvents order_events(EventArrays& events, std::int32_t log_users) {
                     .time = std::exchange(events.time, {}),
                     .source = std::exchange(events.source, {}),
                     .line = std::exchange(events.line, {})};
-  std::vector<std::int64_t> next(index(log_users));  // of each user: how many, then where its next event goes
+  std::vector<std::int64_t> next(index(users));  // of each user: how many, then where its next event goes
   for (const std::int32_t u : user) ++next[index(u)];
-  for (std::int32_t u = 0; u < log_users; ++u) {
+  for (std::int32_t u = 0; u < users; ++u) {
     if (next[index(u)] == 0) continue;
     out.user.push_back(u);
     out.offsets.push_back(out.offsets.back() + std::exchange(next[index(u)], out.offsets.back()));
@@ -73,6 +73,22 @@ OrderedEvents order_events(EventArrays& events, std::int32_t log_users) {
   put_in_order(out.time, order);
   put_in_order(out.source, order);
   put_in_order(out.line, order);
+  return out;
+}
+
+std::shared_ptr<const Vocabulary> numbered(const Vocabulary& names, std::span<const std::int64_t> counts,
+                                           const Vocabulary* existing) {
+  Vocabulary ordered = Vocabulary::by_count(names, counts);
+  if (existing == nullptr) return std::make_shared<const Vocabulary>(std::move(ordered));
+  auto out = std::make_shared<Vocabulary>(*existing);
+  for (std::int32_t i = 0; i < ordered.size(); ++i)
+    if (out->find(ordered.name(i)) < 0) out->add(ordered.name(i), ordered.count(i));
+  return out;
+}
+
+NumberedUsers EventsInMemory::number_users(std::span<const std::int64_t> counts, const Vocabulary* existing, ColumnSpace&) {
+  NumberedUsers out{.names = numbered(log_->users, counts, existing), .number_of = std::vector<std::int32_t>(index(users()))};
+  for (std::int32_t u = 0; u < users(); ++u) out.number_of[index(u)] = out.names->find(log_->users.name(u));
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace tradewind::runtime {
 
 /// Events by user.
 struct OrderedEvents {
-  std::vector<std::int32_t> user;     // [users], ascending; numbers are those of the log
+  std::vector<std::int32_t> user;     // [users], ascending; numbers are those of EventPartitions
   std::vector<std::int64_t> offsets;  // [users + 1]
   std::vector<std::int32_t> item;     // [events], a user's in order of time, those of one time as in the files
   std::vector<std::int64_t> time;     // [events], or empty as in the log; so the next two
@@ -26,14 +27,29 @@ struct OrderedEvents {
   std::int64_t keep(const std::function<bool(std::int64_t i, std::int64_t event)>& keeps);
 };
 
-/// Of those users that have events among `log_users`, which are the numbers of all. Empties the log's arrays of events as it
-/// goes, so that they are not held twice.
-OrderedEvents order_events(EventArrays& events, std::int32_t log_users);
+/// Of those users that have events; `users`: how many numbers there are. Empties the arrays as it goes, so that they are not
+/// held twice.
+OrderedEvents order_events(EventArrays& events, std::int32_t users);
 
-/// The events of a log, all of a user in one partition: one that is in memory, or many, of which one is at a time.
+/// The names of `names` whose count is above 0, the most frequent first, or where there is an existing vocabulary, that with
+/// what is new in them behind it.
+std::shared_ptr<const Vocabulary> numbered(const Vocabulary& names, std::span<const std::int64_t> counts,
+                                           const Vocabulary* existing);
+
+/// Users as a model numbers them.
+struct NumberedUsers {
+  std::shared_ptr<const Vocabulary> names;
+  std::vector<std::int32_t> number_of;  // of each user of EventPartitions; -1: none
+};
+
+/// The events of a log, all of a user in one partition: one that is in memory, or many, of which one is at a time. Users have
+/// numbers 0 .. users() - 1, in no order that means anything.
 class EventPartitions {
  public:
   virtual ~EventPartitions() = default;
+  virtual std::int32_t users() const = 0;
+  /// As numbered() does it. `counts`: how many events each user has left; columns are made in `space`.
+  virtual NumberedUsers number_users(std::span<const std::int64_t> counts, const Vocabulary* existing, ColumnSpace& space) = 0;
   enum class Access : std::uint8_t { kRead, kChange };
   /// `visit` gets one partition after the other, and with kChange what it makes of it stays.
   virtual void each(Access access, const std::function<void(OrderedEvents&)>& visit) = 0;
@@ -42,11 +58,15 @@ class EventPartitions {
 
 class EventsInMemory final : public EventPartitions {
  public:
-  explicit EventsInMemory(EventLog& log) : all_(order_events(log, log.users.size())) {}
+  /// Keeps `log`, of which it takes the events.
+  explicit EventsInMemory(EventLog& log) : log_(&log), all_(order_events(log, log.users.size())) {}
+  std::int32_t users() const override { return log_->users.size(); }
+  NumberedUsers number_users(std::span<const std::int64_t> counts, const Vocabulary* existing, ColumnSpace& space) override;
   void each(Access, const std::function<void(OrderedEvents&)>& visit) override { visit(all_); }
   const OrderedEvents& all() const { return all_; }
 
  private:
+  const EventLog* log_;
   OrderedEvents all_;
 };
 

@@ -113,7 +113,7 @@ void check_kind(const PreparedFile& file) {
 /// Of one process at a time, and empty but for its lock.
 class WorkFolder {
  public:
-  explicit WorkFolder(fs::path folder) : folder_(std::move(folder)) {
+  explicit WorkFolder(fs::path folder) : folder_(std::move(folder)), was_there_(fs::exists(folder_)) {
     fs::create_directories(folder_);
     const fs::path lock = folder_ / "lock";
     descriptor_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -135,9 +135,12 @@ class WorkFolder {
   WorkFolder(const WorkFolder&) = delete;
   WorkFolder& operator=(const WorkFolder&) = delete;
   const fs::path& path() const { return folder_; }
+  /// A process died that had it.
+  bool was_there() const { return was_there_; }
 
  private:
   fs::path folder_;
+  bool was_there_;
   int descriptor_ = -1;
 };
 
@@ -147,9 +150,9 @@ struct Stopped {};
 class Watched final : public EventTaker {
  public:
   Watched(EventTaker& to, PrepareObserver& observer) : to_(to), observer_(observer) {}
-  void take(const EventArrays& events, int unit) override {
+  void take(const EventArrays& events, const Vocabulary& users, int unit) override {
     if (observer_.stop_requested()) throw Stopped();
-    to_.take(events, unit);
+    to_.take(events, users, unit);
   }
 
  private:
@@ -194,13 +197,14 @@ void write_contents(const fs::path& file, const std::vector<Contents>& contents,
 }
 
 void write_file(const fs::path& file, const Interactions& data, const json& description) {
-  const std::string users = data.users->serialised(), items = data.items->serialised();
+  const std::string_view users = data.users->mapped_bytes();  // they may be more than memory holds
+  const std::string items = data.items->serialised();
   std::vector<Contents> contents = {contents_of("/events/offsets", data.offsets.span()),
                                     contents_of("/events/item", data.item.span()),
                                     contents_of("/events/part", data.part.span())};
   if (!data.time.empty()) contents.push_back(contents_of("/events/time", data.time.span()));
-  contents.push_back(contents_of("/users", std::span<const char>(users)));
-  contents.push_back(contents_of("/items", std::span<const char>(items)));
+  contents.push_back(contents_of("/users", std::span(users)));
+  contents.push_back(contents_of("/items", std::span(items)));
   std::vector<PreparedArray> arrays;
   arrays.reserve(contents.size());
   for (const Contents& one : contents) arrays.push_back(one.array);
@@ -239,6 +243,7 @@ Prepared prepare_interactions(const InteractionsConfig& config, std::uint64_t se
   fs::path folder = options.to;
   folder += ".unfinished";
   const WorkFolder work(folder);
+  if (work.was_there()) observer.on_note("the last prepare of it ended before it was done; this one begins anew");
   try {
     observer.on_progress("reading " + config.path, 0, 0);
     EventsOnDisk events(work.path(), partitions);
@@ -248,7 +253,7 @@ Prepared prepare_interactions(const InteractionsConfig& config, std::uint64_t se
     for (const Source& source : sources) descriptions.push_back(description_of(source));
     const EventLog log = read_events(config, sink, false, &watched);
     observer.on_progress("putting users' events in order", 0, 0);
-    events.order(log);
+    events.order(log.time_unit);
     ScratchSpace space(work.path());
     const Interactions data = build_interactions(log, events, config, seed, nullptr, nullptr, space).data;
     for (std::size_t i = 0; i < sources.size(); ++i)
@@ -307,9 +312,9 @@ Interactions open_prepared_interactions(const InteractionsConfig& config, std::u
     }
     return {};
   };
-  const auto vocabulary = [&](const char* name) {
+  const auto vocabulary = [&, keeper = owner](const char* name) {
     const auto text = span_of(name, char{});
-    return std::make_shared<const Vocabulary>(Vocabulary::parse({text.data(), text.size()}, config.prepared));
+    return std::make_shared<const Vocabulary>(Vocabulary::mapped({text.data(), text.size()}, keeper, config.prepared));
   };
   Interactions data;
   data.users = vocabulary("/users");

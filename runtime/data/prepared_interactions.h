@@ -7,7 +7,8 @@
 // /users, /items    uint8: their vocabularies, as vocabulary.h serialises them
 //
 // The result is that of load_interactions, to the byte, whatever the number of partitions (event_partitions.h, which says what
-// is held in memory). What it needs on disk while it is made is about twice the file.
+// is held in memory). What it needs on disk while it is made is about twice the file. An open one holds, beside what is mapped,
+// nothing of events; of users and items 16 to 32 bytes each once a name is looked for.
 #pragma once
 
 #include <cstdint>

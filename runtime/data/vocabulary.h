@@ -5,9 +5,13 @@
 // order of a file nor on who reads it, and a table's most used rows lie together.
 //
 // It may have buckets: rows before all others, 0 .. buckets() - 1, which names without a row of their own share by their hash.
+//
+// One that was written may lie in a mapped file, where its names do not count as held in memory. What finds them by name, 16 to
+// 32 bytes a name, is then made when it is first asked for.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,9 +39,9 @@ class Vocabulary {
 
   /// Needs 0 <= id < size(). The view holds until the next add().
   std::string_view name(std::int32_t id) const;
-  std::int64_t count(std::int32_t id) const { return counts_[static_cast<std::size_t>(id)]; }
-  std::span<const std::int64_t> counts() const { return counts_; }
-  std::int32_t size() const { return static_cast<std::int32_t>(counts_.size()); }  // with the buckets
+  std::int64_t count(std::int32_t id) const { return counts()[static_cast<std::size_t>(id)]; }
+  std::span<const std::int64_t> counts() const;
+  std::int32_t size() const { return static_cast<std::int32_t>(counts().size()); }  // with the buckets
   std::int32_t buckets() const { return buckets_; }
   bool is_bucket(std::int32_t id) const { return id < buckets_; }
   /// [size()], 0 for a bucket, which nobody can be given, and else 1; empty where there are no buckets.
@@ -49,23 +53,51 @@ class Vocabulary {
   std::string serialised() const;
   /// Throws DataError naming `source` where the bytes are truncated, altered or not a vocabulary.
   static Vocabulary parse(std::string_view bytes, const std::string& source);
+  /// The same where they lie, which is at a multiple of 8 in memory that `owner` keeps. It is copied when a name is added.
+  static Vocabulary mapped(std::string_view bytes, std::shared_ptr<const void> owner, const std::string& source);
+  /// What a mapped one lies in: serialised(). Empty of others.
+  std::string_view mapped_bytes() const;
   /// The last eight bytes of serialised().
   std::uint64_t checksum() const;
 
  private:
+  struct Mapped;
   struct Slot {
     std::uint32_t tag = 0;  // the hash's high half, which spares most comparisons of names
     std::int32_t id = -1;
   };
-  std::size_t slot_of(std::string_view name, std::uint64_t hash) const;
+  template <class Take>
+  void each_piece(const Take& take) const;
+  std::span<const std::uint64_t> ends() const;
+  std::string_view names() const;
+  const std::vector<Slot>& slots() const;
+  std::size_t slot_of(const std::vector<Slot>& slots, std::string_view name, std::uint64_t hash) const;
+  std::vector<Slot> slots_of_all(std::size_t count) const;
   void append(std::string_view name);
-  void grow();
+  void own();
 
   std::int32_t buckets_ = 0;
-  std::string bytes_;                // the names, one behind the other
-  std::vector<std::uint64_t> ends_;  // of each name in bytes_
+  std::shared_ptr<const Mapped> mapped_;  // else null, and what follows is used
+  std::string bytes_;                     // the names, one behind the other
+  std::vector<std::uint64_t> ends_;       // of each name in bytes_
   std::vector<std::int64_t> counts_;
   std::vector<Slot> slots_;  // open addressing, at most half full; without the buckets
+};
+
+/// Writes what serialised() is, of a vocabulary without buckets whose names come in order.
+class VocabularyWriter {
+ public:
+  /// `names` of `name_bytes` in all.
+  static std::size_t bytes(std::uint64_t names, std::uint64_t name_bytes);
+  /// Into `memory` of bytes(names, ...).
+  VocabularyWriter(std::span<char> memory, std::uint64_t names);
+  void add(std::string_view name, std::int64_t count);
+  /// After the last.
+  void finish();
+
+ private:
+  std::span<char> memory_;
+  std::uint64_t names_, added_ = 0, end_ = 0;
 };
 
 }  // namespace tradewind::runtime

@@ -131,19 +131,27 @@ BOOST_AUTO_TEST_CASE(a_partition_has_its_share_and_all_of_a_user) {
   ThrowProblems sink;
   const EventLog log = read_events(config, sink, true, &events);
   BOOST_TEST(log.item.empty());
+  BOOST_TEST(log.users.size() == 0);
   BOOST_TEST(log.counted == 100'000);
-  events.order(log);
+  events.order(log.time_unit);
   BOOST_TEST(events.largest() < 40'000);
   BOOST_TEST(events.events() == 100'000);
-  std::vector<int> met(static_cast<std::size_t>(log.users.size()), 0);
+  const EventLog whole = read_events(config, sink);
+  BOOST_REQUIRE(events.users() == whole.users.size());
+  std::vector<int> met(static_cast<std::size_t>(events.users()), 0);
+  std::vector<std::int64_t> counts(met.size());
   events.each(EventPartitions::Access::kRead, [&](const OrderedEvents& part) {
     for (std::size_t u = 0; u < part.user.size(); ++u) {
       ++met[static_cast<std::size_t>(part.user[u])];
-      BOOST_REQUIRE(part.offsets[u + 1] - part.offsets[u] == log.users.count(part.user[u]));
+      counts[static_cast<std::size_t>(part.user[u])] = part.offsets[u + 1] - part.offsets[u];
       BOOST_REQUIRE(std::is_sorted(part.line.begin() + part.offsets[u], part.line.begin() + part.offsets[u + 1]));
     }
   });
   BOOST_TEST((met == std::vector<int>(met.size(), 1)));
+  MemorySpace space;
+  const NumberedUsers users = events.number_users(counts, nullptr, space);
+  BOOST_TEST(users.names->serialised() == Vocabulary::by_count(whole.users, whole.users.counts()).serialised());
+  for (std::size_t u = 0; u < counts.size(); ++u) BOOST_REQUIRE(users.names->count(users.number_of[u]) == counts[u]);
   BOOST_TEST(fs::is_empty(folder));  // nothing is left behind, however it ends
 }
 

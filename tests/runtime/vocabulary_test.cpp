@@ -1,10 +1,12 @@
 #include "runtime/data/vocabulary.h"
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <map>
 #include <random>
 
 #include "kernels/base/error.h"
+#include "runtime/data/name_runs.h"
 #include "tests/support/throws.h"
 
 using namespace tradewind;
@@ -135,4 +137,97 @@ BOOST_AUTO_TEST_CASE(names_without_a_row_of_their_own_share_buckets) {
   BOOST_TEST(Vocabulary::by_count(all, own).serialised().starts_with("TWVOCAB1"));
   BOOST_TEST(Vocabulary::by_count(all, own).candidates().empty());
   BOOST_TEST(Vocabulary::by_count(all, own).row_of("rug") == -1);
+}
+
+namespace {
+
+/// `text` at a multiple of 8.
+std::vector<std::uint64_t> in_words(const std::string& text) {
+  std::vector<std::uint64_t> out((text.size() + 7) / 8);
+  std::ranges::copy(text, reinterpret_cast<char*>(out.data()));
+  return out;
+}
+
+std::string_view bytes_in(const std::vector<std::uint64_t>& words, std::size_t bytes) {
+  return {reinterpret_cast<const char*>(words.data()), bytes};
+}
+
+/// `count` names of which some share their count and some have none.
+std::pair<Vocabulary, std::vector<std::int64_t>> random_names(int count) {
+  std::mt19937 random(7);
+  Vocabulary names;
+  std::vector<std::int64_t> counts;
+  for (int i = 0; i < count; ++i) {
+    names.add(std::string(random() % 5, 'a') + std::to_string(i * 7919 % 10'007));
+    counts.push_back(static_cast<std::int64_t>(random() % 6));
+  }
+  return {std::move(names), std::move(counts)};
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(a_mapped_one_is_what_was_written_until_a_name_is_added) {
+  const auto [all, counts] = random_names(500);
+  for (const std::int32_t buckets : {0, 3}) {
+    const Vocabulary written = Vocabulary::by_count(all, counts, buckets);
+    const std::string bytes = written.serialised();
+    const auto words = in_words(bytes);
+    const Vocabulary v = Vocabulary::mapped(bytes_in(words, bytes.size()), nullptr, "a file");
+    BOOST_TEST((names_of(v) == names_of(written)));
+    BOOST_TEST(std::ranges::equal(v.counts(), written.counts()));
+    BOOST_TEST(v.buckets() == buckets);
+    for (std::int32_t i = 0; i < all.size(); ++i) {
+      BOOST_REQUIRE(v.find(all.name(i)) == written.find(all.name(i)));
+      BOOST_REQUIRE(v.row_of(all.name(i)) == written.row_of(all.name(i)));
+    }
+    BOOST_TEST(v.find("<unknown 1>") == -1);
+    BOOST_TEST((v.candidates() == written.candidates()));
+    BOOST_TEST(v.checksum() == written.checksum());
+    BOOST_TEST(v.serialised() == bytes);
+    BOOST_TEST(v.mapped_bytes() == bytes);
+    BOOST_TEST(written.mapped_bytes().empty());
+    Vocabulary grown = v, expected = written;
+    for (Vocabulary* one : {&grown, &expected}) {
+      one->add("one more", 4);
+      one->add(written.name(buckets), 2);
+      if (buckets > 0) one->count_unknown("nobody", 3);
+    }
+    BOOST_TEST(grown.serialised() == expected.serialised());
+    BOOST_TEST(grown.find("one more") == written.size());
+    BOOST_TEST(v.serialised() == bytes);
+    for (const std::size_t at : {std::size_t{3}, std::size_t{20}, bytes.size() / 2, bytes.size() - 1}) {
+      std::string altered = bytes;
+      altered[at] = static_cast<char>(altered[at] ^ 4);
+      const auto bad = in_words(altered);
+      check_throws<DataError>([&] { Vocabulary::mapped(bytes_in(bad, bytes.size()), nullptr, "a file"); }, {"a file: "});
+    }
+    check_throws<DataError>([&] { Vocabulary::mapped(bytes_in(words, bytes.size() - 8), nullptr, "a file"); }, {"a file: "});
+  }
+}
+
+BOOST_AUTO_TEST_CASE(names_of_many_runs_come_to_what_one_vocabulary_would) {
+  const auto [all, counts] = random_names(3000);
+  const Vocabulary expected = Vocabulary::by_count(all, counts);
+  for (const int runs : {1, 3, 40}) {
+    MemorySpace space;
+    NameRuns merged(space);
+    std::vector<std::string> added;
+    for (int run = 0; run < runs; ++run) {
+      Vocabulary some;
+      std::vector<std::int64_t> some_counts;
+      for (std::int32_t i = 0; i < all.size(); ++i) {
+        if (i * 31 % runs != run) continue;
+        some.add(all.name(i));
+        some_counts.push_back(counts[static_cast<std::size_t>(i)]);
+        added.emplace_back(all.name(i));
+      }
+      merged.add(some, some_counts);
+    }
+    merged.add(Vocabulary(), {});
+    std::vector<std::int32_t> number_of;
+    const auto names = merged.merge(number_of);
+    BOOST_TEST(names->serialised() == expected.serialised());
+    BOOST_REQUIRE_EQUAL(number_of.size(), added.size());
+    for (std::size_t i = 0; i < added.size(); ++i) BOOST_REQUIRE(number_of[i] == expected.find(added[i]));
+  }
 }
