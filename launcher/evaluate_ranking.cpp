@@ -23,6 +23,7 @@ namespace tradewind::launcher {
 namespace {
 
 using nlohmann::ordered_json;
+using Metrics = std::vector<std::pair<std::string, double>>;
 
 /// Of a metric in a file of users: another name for another thing, so that `compare` takes only the same.
 std::string among_text(const runtime::EvaluateConfig& config) {
@@ -143,7 +144,28 @@ void print_slices(const RankingResult& result) {
   }
 }
 
-ordered_json values_of(const std::vector<std::pair<std::string, double>>& metrics) {
+/// The names of the configured rule and of the other one.
+std::pair<std::string, std::string> rules_of(const RunConfig& config) {
+  const std::string& here = config.evaluate.seen_items;
+  return {here, here == "keep" ? "leave_out" : "keep"};
+}
+
+void print_both_rules(const RankingResult& result, const RunConfig& config) {
+  if (result.model.other_metrics.empty()) return;
+  const auto [here, there] = rules_of(config);
+  std::printf("\n%-30s", "evaluate.seen_items");
+  for (std::size_t m = 0; m < result.model.headline; ++m) std::printf(" %9s", result.model.metrics[m].first.c_str());
+  std::printf("   popularity %s\n", result.model.metrics[0].first.c_str());
+  const auto row = [&](const std::string& rule, const auto& model, const auto& popularity) {
+    std::printf("%-30s", fmt::format("{} ({})", rule, rule == "keep" ? "candidates too" : "no candidates").c_str());
+    for (std::size_t m = 0; m < result.model.headline; ++m) std::printf(" %9.4f", model[m].second);
+    std::printf("   %.4f\n", popularity[0].second);
+  };
+  row(here, result.model.metrics, result.popularity.metrics);
+  row(there, result.model.other_metrics, result.popularity.other_metrics);
+}
+
+ordered_json values_of(const Metrics& metrics) {
   ordered_json out = ordered_json::object();
   for (const auto& [name, value] : metrics) out[name] = value;
   return out;
@@ -163,6 +185,7 @@ RankingResult evaluate_ranking(const LoadedRun& run, const RunData& data, const 
     throw ConfigError(
         fmt::format("evaluating: {} holds no event of the {} part; see data.split", data.source, name_of(request.part)));
   auto ranking = ranking_options(run.config);
+  ranking.both_rules = request.both_rules;
   ranking.slices = ranking_slices(request.slices, run.config, *data.interactions, request.part);
   ranking.lists = models::diversity_inputs(*data.interactions);
   ranking.lists->vectors = item_vectors(run);
@@ -186,6 +209,7 @@ void print_ranking(const RankingResult& result, const LoadedRun& run, const RunD
     std::printf("%-26s %-9.4f %.4f\n", result.model.metrics[i].first.c_str(), result.model.metrics[i].second,
                 result.popularity.metrics[i].second);
   std::printf("%-26s %-9.4f %.4f  nats, of a softmax over all items\n", "loss", result.model.loss, result.popularity.loss);
+  print_both_rules(result, run.config);
   print_slices(result);
 }
 
@@ -198,6 +222,18 @@ void add_ranking(ordered_json& to, const RankingResult& result, const LoadedRun&
   to.update(values_of(model.metrics));
   to["popularity"] = {{"loss", popularity.loss}};
   to["popularity"].update(values_of(popularity.metrics));
+  if (!model.other_metrics.empty()) {
+    const auto [here, there] = rules_of(run.config);
+    const auto add = [&](const std::string& rule, const Metrics& of_model, const Metrics& of_popularity) {
+      ordered_json& under = to["by_seen_items"][rule] = values_of(of_model);
+      under["popularity"] = values_of(of_popularity);
+    };
+    // What is measured under the other rule: the ranking, and not the lists.
+    const auto ranked = static_cast<std::ptrdiff_t>(model.other_metrics.size());
+    add(here, {model.metrics.begin(), model.metrics.begin() + ranked},
+        {popularity.metrics.begin(), popularity.metrics.begin() + ranked});
+    add(there, model.other_metrics, popularity.other_metrics);
+  }
   for (std::size_t i = 0; i < model.slices.size(); ++i) {
     const auto& here = model.slices[i];
     ordered_json value = {{"value", here.value}, {"users", here.users}, {"targets", here.targets}};

@@ -18,6 +18,7 @@ struct RankingRequest {
   std::string per_user;             // the file of every user's metrics; "": none
   std::vector<std::string> slices;  // ranking_slices.h
   std::string category;             // "items.csv:category" by which lists are diverse; "": none
+  bool both_rules = false;          // of evaluate.seen_items
 };
 
 struct RankingResult {

@@ -117,9 +117,15 @@ std::string best_or_last(const fs::path& run) {
 
 LoadedRun load_run(const fs::path& run, const std::string& which, const std::vector<std::string>& overrides,
                    const models::Registry& registry, LoadFor purpose) {
+  runtime::require_run(run);
+  return load_run(run, which, read_run_config(run / "config.toml", overrides, registry), overrides, purpose);
+}
+
+LoadedRun load_run(const fs::path& run, const std::string& which, RunConfig config, const std::vector<std::string>& overrides,
+                   LoadFor purpose) {
   LoadedRun out;
   out.checkpoint = std::make_unique<Checkpoint>(select_checkpoint(run, which));
-  out.config = read_run_config(run / "config.toml", overrides, registry);
+  out.config = std::move(config);
   out.context = purpose == LoadFor::kReading ? make_host_context(out.config) : context_for(out.config, overrides);
   if (out.config.model->data_kind() == models::DataKind::kText)
     out.tokenizer = tokenizer_of(*out.checkpoint);

@@ -37,6 +37,9 @@ enum class LoadFor : std::uint8_t { kComputing, kReading };
 /// such checkpoint.
 LoadedRun load_run(const std::filesystem::path& run, const std::string& which, const std::vector<std::string>& overrides,
                    const models::Registry& registry, LoadFor purpose = LoadFor::kComputing);
+/// The same of the run's config, already read with `overrides`.
+LoadedRun load_run(const std::filesystem::path& run, const std::string& which, RunConfig config,
+                   const std::vector<std::string>& overrides, LoadFor purpose = LoadFor::kComputing);
 
 /// The checkpoint alone.
 runtime::Checkpoint select_checkpoint(const std::filesystem::path& run, const std::string& which);

@@ -25,6 +25,7 @@ tell labelled pairs apart.
 usage: tradewind evaluate RUN [--checkpoint last|best|STEP]
                               [--part validation|test] [--json]
                               [--set KEY=VALUE]...
+                              [--seen-items leave_out|keep|both]
                               [--per-user FILE] [--slice BY]...
                               [--category FILE:COLUMN]
                               [--pairs FILE --label COLUMN [--time COLUMN]]
@@ -36,6 +37,8 @@ usage: tradewind evaluate RUN [--checkpoint last|best|STEP]
                    validation (default, and all there is, for text)
   --json           print one JSON object
   --set KEY=VALUE  override a key of the run's config
+  --seen-items S   recommenders: leave_out or keep, as evaluate.seen_items; or
+                   both: as that says, and beside it under the other rule
   --per-user FILE  recommenders: a CSV of every user's metrics and slices
   --slice BY       recommenders: metrics by cold-items, history,
                    item:FILE:COLUMN, user:FILE:COLUMN or event:COLUMN as well
@@ -47,7 +50,8 @@ usage: tradewind evaluate RUN [--checkpoint last|best|STEP]
   --time COLUMN    of the pairs: a user's history is what came before it;
                    without, what came before the part
 
-Recommenders: every item that evaluate.seen_items allows is a candidate; ties
+Recommenders: every item that evaluate.seen_items allows is a candidate (with
+--seen-items both --json, by_seen_items has the ranking under each rule); ties
 count at each of their places alike, so that equal scores earn nothing. Beside
 the model's stand the metrics of popularity: the same items for everybody.
 With evaluate.candidates = N each is ranked among N sampled items, as older
@@ -71,6 +75,7 @@ examples:
   tradewind evaluate runs/shop --set data.validation_path=reviews.txt
   tradewind evaluate runs/sasrec-ml1m --set evaluate.cutoff=20
   tradewind evaluate runs/sasrec-ml1m --set evaluate.candidates=100
+  tradewind evaluate runs/sasrec-beauty-5core --seen-items both
   tradewind evaluate runs/sasrec-shop --slice cold-items \
     --slice item:items.csv:category --category items.csv:category
   tradewind evaluate runs/sasrec-shop --pairs impressions.csv --label clicked
@@ -81,13 +86,14 @@ struct EvaluateOptions {
   std::vector<std::string> overrides;
   std::string checkpoint;  // "last", "best" or a step; "": by the kind of model
   std::string part;        // "validation", "test"; "": by the kind of model
+  std::string seen_items;  // "leave_out", "keep", "both"; "": as the config says
   RankingRequest ranking;  // its part is not set
   PairsRequest pairs;      // the same
   bool json = false;
 
   bool for_recommenders() const {
-    return part == "test" || !ranking.per_user.empty() || !ranking.slices.empty() || !ranking.category.empty() ||
-           !pairs.file.empty();
+    return part == "test" || !seen_items.empty() || !ranking.per_user.empty() || !ranking.slices.empty() ||
+           !ranking.category.empty() || !pairs.file.empty();
   }
 };
 
@@ -165,14 +171,15 @@ void evaluate_recommender(const EvaluateOptions& options, const LoadedRun& run, 
 int evaluate(EvaluateOptions options, const models::Registry& registry) {
   runtime::require_run(options.run);
   auto waiting = std::make_unique<Waiting>("loading the checkpoint");
-  const bool ranks = read_run_config(options.run / "config.toml", options.overrides, registry).model->data_kind() ==
-                     models::DataKind::kInteractions;
+  RunConfig config = read_run_config(options.run / "config.toml", options.overrides, registry);
+  const bool ranks = config.model->data_kind() == models::DataKind::kInteractions;
   if (options.checkpoint.empty()) options.checkpoint = ranks ? best_or_last(options.run) : "last";
   if (!ranks && options.for_recommenders())
     throw ConfigError(
-        "evaluating: a text has no test part, no users and no items; --part test, --per-user, --slice, --category and --pairs "
-        "are for recommenders");
-  const LoadedRun run = load_run(options.run, options.checkpoint, options.overrides, registry);
+        "evaluating: a text has no test part, no users and no items; --part test, --seen-items, --per-user, --slice, "
+        "--category "
+        "and --pairs are for recommenders");
+  const LoadedRun run = load_run(options.run, options.checkpoint, std::move(config), options.overrides);
   waiting->now("reading data");
   const RunData data = load_run_data(run.config, run.checkpoint.get());
   nlohmann::ordered_json out = {{"run", options.run.string()}, {"step", run.checkpoint->step()}};
@@ -197,6 +204,7 @@ int run_evaluate(const Arguments& arguments, const models::Registry& registry) {
   line.option("--set", options.overrides);
   line.option("--checkpoint", options.checkpoint);
   line.option("--part", options.part);
+  line.option("--seen-items", options.seen_items);
   line.option("--per-user", options.ranking.per_user);
   line.option("--slice", options.ranking.slices);
   line.option("--category", options.ranking.category);
@@ -212,6 +220,12 @@ int run_evaluate(const Arguments& arguments, const models::Registry& registry) {
   const RankingRequest& ranking = options.ranking;
   if (pairs && (!ranking.per_user.empty() || !ranking.category.empty() || !ranking.slices.empty()))
     line.complain("--per-user, --slice and --category are of rankings and do not go with --pairs");
+  if (pairs && !options.seen_items.empty()) line.complain("--seen-items is of rankings and does not go with --pairs");
+  if (options.seen_items == "keep" || options.seen_items == "leave_out")
+    options.overrides.push_back("evaluate.seen_items=" + options.seen_items);
+  else if (!options.seen_items.empty() && options.seen_items != "both")
+    line.complain("--seen-items " + options.seen_items + ": give leave_out, keep or both");
+  options.ranking.both_rules = options.seen_items == "both";
   if (!options.part.empty() && options.part != "validation" && options.part != "test")
     line.complain("--part " + options.part + ": give validation or test");
   options.run = run;

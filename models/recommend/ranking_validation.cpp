@@ -94,6 +94,12 @@ double nll_of_given(Context& context, const Tensor& scores, const HeldOut::Queri
   return sum;
 }
 
+void add_users(RankingMetrics& metrics, std::span<const TargetRank> ranks, const HeldOut::Lists& targets) {
+  for (std::size_t i = 0; i + 1 < targets.offsets.size(); ++i)
+    metrics.add(ranks.subspan(static_cast<std::size_t>(targets.offsets[i]),
+                              static_cast<std::size_t>(targets.offsets[i + 1] - targets.offsets[i])));
+}
+
 /// Each user's best k candidates, fewer where there are no more.
 std::vector<std::vector<std::int32_t>> lists_of(Context& context, const kernels::Catalogue& catalogue, std::int64_t k) {
   k = std::min(k, catalogue.V);
@@ -157,7 +163,7 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   if (model == nullptr) throw ConfigError("ranking: the model is no recommender");
   const auto start = std::chrono::steady_clock::now();
   const Scoring scoring(context, *model);
-  RankingMetrics metrics(options_.cutoffs);
+  RankingMetrics metrics(options_.cutoffs), other(options_.cutoffs);
   SliceMetrics slices(options_.slices, options_.cutoffs);
   std::optional<DiversityMetrics> diversity;
   if (options_.lists) diversity.emplace(options_.cutoffs, *options_.lists);
@@ -166,13 +172,21 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   const auto measure = [&](std::int64_t begin, std::int64_t end) {
     const auto of = users_->collate(begin, end);
     const Asked asked(context, *model, of);
-    const Candidates all(context, asked, of, names, options_.leave_out_seen);
-    auto ranks = options_.candidates == 0 ? ranks_of(context, all.catalogue, asked, of)
-                                          : ranks_among(context, all.catalogue, of.targets,
+    const auto ranks_under = [&](const Candidates& among, bool leave_out_seen) {
+      auto out = options_.candidates == 0 ? ranks_of(context, among.catalogue, asked, of)
+                                          : ranks_among(context, among.catalogue, of.targets,
                                                         draw_candidates(*users_, of.targets, begin, end, options_.candidates,
-                                                                        options_.leave_out_seen, options_.seed));
-    for (std::size_t t = 0; t < ranks.size(); ++t)
-      if (names.is_bucket(of.targets.items[t])) ranks[t] = {kUnreachable, 0};
+                                                                        leave_out_seen, options_.seed));
+      for (std::size_t t = 0; t < out.size(); ++t)
+        if (names.is_bucket(of.targets.items[t])) out[t] = {kUnreachable, 0};
+      return out;
+    };
+    const Candidates all(context, asked, of, names, options_.leave_out_seen);
+    const auto ranks = ranks_under(all, options_.leave_out_seen);
+    if (options_.both_rules) {
+      const bool otherwise = !options_.leave_out_seen;
+      add_users(other, ranks_under(Candidates(context, asked, of, names, otherwise), otherwise), of.targets);
+    }
     if (diversity)
       for (const auto& list : lists_of(context, all.catalogue, std::ranges::max(options_.cutoffs))) diversity->add(list);
     for (std::int64_t i = begin; i < end; ++i) {
@@ -195,6 +209,7 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   });
   if (plan.communicator != nullptr) {
     metrics.merge(*plan.communicator);
+    if (options_.both_rules) other.merge(*plan.communicator);
     slices.merge(*plan.communicator);
     if (diversity) diversity->merge(*plan.communicator);
     plan.communicator->all_reduce(sums, 2, kernels::DType::kFloat64, ReduceOp::kSum, nullptr);
@@ -202,6 +217,7 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   Evaluation out;
   out.metrics = metrics.means();
   out.headline = metrics.headline();
+  if (options_.both_rules) out.other_metrics = other.means();
   if (diversity) std::ranges::copy(diversity->values(), std::back_inserter(out.metrics));
   out.slices = slices.values();
   out.best_by = options_.best_by;

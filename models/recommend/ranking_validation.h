@@ -19,6 +19,7 @@ namespace tradewind::models {
 struct RankingOptions {
   std::vector<std::int64_t> cutoffs = {10};
   bool leave_out_seen = true;       // items of a user's history are no candidates for it
+  bool both_rules = false;          // Evaluation::other_metrics are those of !leave_out_seen
   std::string best_by = "ndcg@10";  // a metric of runtime::RankingMetrics
   std::int64_t candidates = 0;      // 0: all items; N: a target among N drawn ones (sampled_ranking.h)
   std::uint64_t seed = 1;           // of their draws

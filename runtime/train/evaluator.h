@@ -25,8 +25,9 @@ struct Evaluation {
   double loss = 0;           // mean negative log-likelihood of the valid targets, nats
   double perplexity = 0;     // exp(loss); 0: not measured
   double bits_per_byte = 0;  // total nll / ln 2 / UTF-8 bytes of the targets; 0 where the data set does not count bytes
-  std::vector<std::pair<std::string, double>> metrics = {};  // others: "ndcg@10", ...
-  std::size_t headline = 0;                                  // how many of them, from the first, a line of text shows
+  std::vector<std::pair<std::string, double>> metrics = {};        // others: "ndcg@10", ...
+  std::size_t headline = 0;                                        // how many of them, from the first, a line of text shows
+  std::vector<std::pair<std::string, double>> other_metrics = {};  // the same under another rule, where that was asked for
   std::string best_by = "loss";  // what tells the best checkpoint: "loss" (lower), or one of `metrics` (higher)
   std::int64_t candidates = 0;   // sampled ones that each target was ranked among; 0: all
   std::int64_t targets = 0;

@@ -131,6 +131,34 @@ BOOST_AUTO_TEST_CASE(lists_are_measured_beside_the_ranking) {
   BOOST_CHECK_MESSAGE(holds(printed, "intra_list_diversity@5") && holds(printed, "40 events of the test part"), printed);
 }
 
+BOOST_AUTO_TEST_CASE(both_rules_of_seen_items_stand_side_by_side) {
+  const Shop& s = shop();
+  const json both = s.evaluated({"--seen-items", "both"}), out = s.evaluated({}), keep = s.evaluated({"--seen-items", "keep"});
+  BOOST_CHECK(keep.at("seen_items") == "keep" && both.at("seen_items") == "leave_out" && !out.contains("by_seen_items"));
+  const auto ranking_of = [](const json& of) {
+    json ranking = json::object();
+    for (const char* name : {"ndcg@5", "hr@5", "mrr", "recall@5", "precision@5", "map@5", "mrr@5"}) ranking[name] = of.at(name);
+    return ranking;
+  };
+  for (const auto& [rule, alone] : {std::pair{"leave_out", out}, {"keep", keep}}) {
+    json expected = ranking_of(alone);
+    expected["popularity"] = ranking_of(alone.at("popularity"));
+    BOOST_TEST(both.at("by_seen_items").at(rule) == expected);
+  }
+  BOOST_TEST(ranking_of(keep) != ranking_of(out));
+  for (const auto& [name, value] : out.items())
+    if (name != "seconds") BOOST_TEST(both.at(name) == value, name);
+  const std::string printed = s.good({"evaluate", "run", "--seen-items", "both"}).output;
+  for (const auto& [rule, alone] : {std::pair{"leave_out (no candidates)", out}, {"keep (candidates too)", keep}}) {
+    std::string row;
+    for (const std::string& line : lines(printed))
+      if (line.starts_with(rule)) row = line;
+    BOOST_CHECK_MESSAGE(holds(row, fmt::format("{:.4f}", alone.at("ndcg@5").get<double>())), printed);
+  }
+  s.refused({"--seen-items", "some"}, 2, {"leave_out, keep or both"});
+  s.refused({"--seen-items", "both", "--pairs", "users.csv", "--label", "country"}, 2, {"does not go with --pairs"});
+}
+
 // Every slice against the users' own metrics.
 BOOST_AUTO_TEST_CASE(slices_are_means_of_their_users) {
   const Shop& s = shop();

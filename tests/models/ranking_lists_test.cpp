@@ -1,5 +1,6 @@
 // What a ranking says beside its metrics: of its lists, of slices of it, and the same on any number of ranks.
 #include <algorithm>
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <map>
@@ -113,6 +114,63 @@ BOOST_AUTO_TEST_CASE(lists_are_the_best_that_the_user_has_not_had) {
   const auto few = values_of(evaluated(data, sampled).metrics);
   BOOST_TEST(few.at("coverage@5") == got.at("coverage@5"));
   BOOST_TEST(few.at("hr@5") == 1.0);
+}
+
+// Under either rule of seen items the metrics are those of ranks counted by hand, and asking for both changes none.
+BOOST_AUTO_TEST_CASE(both_rules_of_seen_items_are_measured_at_once) {
+  const auto data = shop();
+  std::vector<std::int64_t> events(kItems);
+  for (std::size_t e = 0; e < data->item.size(); ++e)
+    if (data->part[e] == Part::kTrain) ++events[static_cast<std::size_t>(data->item[e])];
+  // [keep or leave out]: means over the users, whose last event is the only one of the test part.
+  std::array<Values, 2> wanted;
+  std::int64_t repeated = 0;
+  for (std::int32_t user = 0; user < data->users->size(); ++user) {
+    const auto history = data->items_of(user);
+    const std::int32_t target = history.back();
+    const std::set<std::int32_t> seen(history.begin(), history.end() - 1);
+    repeated += seen.contains(target) ? 1 : 0;
+    for (const int leave_out : {0, 1}) {
+      int greater = 0, equal = 0;
+      for (std::int32_t i = 0; i < kItems; ++i) {
+        if (i == target || (leave_out == 1 && seen.contains(i))) continue;
+        const auto mine = events[static_cast<std::size_t>(target)], its = events[static_cast<std::size_t>(i)];
+        greater += its > mine ? 1 : 0;
+        equal += its == mine ? 1 : 0;
+      }
+      for (int place = greater + 1; place <= greater + equal + 1; ++place) {
+        const double share = 1.0 / (equal + 1) / data->users->size();
+        auto& sums = wanted[static_cast<std::size_t>(leave_out)];
+        sums["mrr"] += share / place;
+        if (place > 5) continue;
+        sums["hr@5"] += share;
+        sums["ndcg@5"] += share / std::log2(place + 1);
+      }
+    }
+  }
+  BOOST_TEST(repeated > 5);  // a target is a candidate even where it was seen
+  for (const std::int64_t candidates : {0, 4})
+    for (const int leave_out : {0, 1}) {
+      auto options = options_for(*data);
+      options.candidates = candidates;
+      options.leave_out_seen = leave_out == 1;
+      const auto alone = evaluated(data, options);
+      BOOST_TEST(alone.other_metrics.empty());
+      options.both_rules = true;
+      const auto both = evaluated(data, options);
+      BOOST_TEST((both.metrics == alone.metrics));
+      options.leave_out_seen = !options.leave_out_seen;
+      options.both_rules = false;
+      options.lists.reset();
+      const auto other = evaluated(data, options);
+      BOOST_TEST((both.other_metrics == other.metrics));
+      if (candidates > 0) continue;
+      for (const auto& [name, value] : wanted[static_cast<std::size_t>(leave_out)])
+        check(name, values_of(both.metrics).at(name), value);
+      for (const auto& [name, value] : wanted[static_cast<std::size_t>(1 - leave_out)])
+        check("other " + name, values_of(both.other_metrics).at(name), value);
+      BOOST_TEST(values_of(both.other_metrics).at("hr@5") != values_of(both.metrics).at("hr@5"));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(slices_make_up_the_whole) {
