@@ -74,7 +74,9 @@ std::size_t export_as_hdf5(LoadedRun& run, const ExportOptions& options) {
   nlohmann::json metrics = nlohmann::json::object();
   if (state.contains("last_loss")) metrics["training_loss"] = state.at("last_loss");
   if (state.value("best_step", std::int64_t{0}) > 0) {
-    metrics["best_validation_loss"] = state.value("best_loss", 0.0);
+    const bool ranks = run.config.model->data_kind() == models::DataKind::kInteractions;
+    metrics["best_validation_" + (ranks ? ranking_options(run.config).best_by : "loss")] = state.value("best_loss", 0.0);
+    if (ranks && run.config.evaluate.candidates > 0) metrics["sampled_candidates"] = run.config.evaluate.candidates;
     metrics["best_step"] = state.at("best_step");
   }
   nlohmann::json attributes = {{"model", run.config.model_name},

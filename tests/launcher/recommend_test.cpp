@@ -140,6 +140,12 @@ BOOST_FIXTURE_TEST_CASE(a_log_becomes_recommendations_in_the_shops_own_ids, Shop
   refused({"generate", "run", "--prompt", "A"}, 2, "generates no text");
   refused({"export", "run", "--to", "hf", "--format", "huggingface"}, 2, "generates no text");
   good({"export", "run", "--to", "model.h5"});
+  const auto exported = nlohmann::json::parse(good({"inspect", "model.h5", "--json"}).output).at("attributes");
+  const auto metrics = nlohmann::json::parse(exported.at("metrics").get<std::string>());
+  double best = 0;
+  for (const auto& line : lines(text_of(folder.path() / "run" / "metrics.jsonl")))
+    best = std::max(best, nlohmann::json::parse(line).value("ndcg@10", 0.0));
+  BOOST_CHECK_MESSAGE(metrics.at("best_validation_ndcg@10") == best && !metrics.contains("best_validation_loss"), metrics);
   good({"export", "run", "--to", "vectors", "--format", "vectors"});
   BOOST_TEST(lines(text_of(folder.path() / "vectors" / "items.csv")).size() == 41U);
   const std::string npy = text_of(folder.path() / "vectors" / "item_vectors.npy");
