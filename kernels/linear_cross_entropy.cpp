@@ -1,5 +1,6 @@
 #include "kernels/linear_cross_entropy.h"
 
+#include <algorithm>
 #include <string>
 
 #include "kernels/base/dispatch.h"
@@ -7,6 +8,12 @@
 #include "kernels/cuda/linear_cross_entropy.h"
 
 namespace tradewind::kernels {
+
+std::int64_t linear_cross_entropy_workspace(std::int64_t N, std::int64_t V, std::int64_t C, DeviceType device, int threads) {
+  if (device != DeviceType::kCuda) return cpu::linear_cross_entropy_workspace(N, V, C, threads);
+  const std::int64_t row = 4 * ((V + 7) / 8 * 8);
+  return row * std::min(N, std::max<std::int64_t>(32, detail::kCrossEntropyChunkBytes / row));
+}
 
 void linear_cross_entropy(float* loss, float* nll, float* lse, void* dx, float* dw, float* dbias, const void* x, const void* w,
                           const void* bias, const std::int32_t* targets, std::int64_t N, std::int64_t V, std::int64_t C,

@@ -32,4 +32,7 @@ void linear_cross_entropy(float* loss, float* nll, float* lse, void* dx, float* 
                           const void* bias, const std::int32_t* targets, std::int64_t N, std::int64_t V, std::int64_t C,
                           Write write, const LinearCrossEntropyOptions& options, const Launch& launch);
 
+/// The most bytes of workspace that it takes with gradients, of float32.
+std::int64_t linear_cross_entropy_workspace(std::int64_t N, std::int64_t V, std::int64_t C, DeviceType device, int threads);
+
 }  // namespace tradewind::kernels

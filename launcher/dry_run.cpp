@@ -14,11 +14,13 @@
 
 #include "kernels/base/device_runtime.h"
 #include "kernels/base/isa.h"
+#include "kernels/linear_cross_entropy.h"
 #include "launcher/output.h"
 #include "launcher/run_data.h"
 #include "launcher/session.h"
 #include "runtime/comm/mpi.h"
 #include "runtime/config/config.h"
+#include "runtime/core/environment.h"
 #include "runtime/core/terminal.h"
 #include "runtime/train/fitting.h"
 
@@ -122,12 +124,46 @@ struct Plan {
     return fitted() != nullptr ? static_cast<double>(fitted()->most_bytes())
                                : 4 * (parameters() + states(false) + states(true));
   }
-  /// Parameters, gradients, optimiser. ZeRO keeps a share of the states and of the reduced gradients, of dense parameters.
-  double fixed_bytes() const {
-    if (config.train.zero == 0 || ranks == 1) return state_bytes() + dense_parameters() * 4;
-    return 4 * (parameters() + dense_parameters() + states(true) + (states(false) + dense_parameters()) / ranks);
-  }
 };
+
+/// What a run holds, in bytes.
+struct Memory {
+  double held = 0;         // by the program and its data, of which free memory lacks most by now
+  double fixed = 0;        // parameters, gradients, optimiser
+  double activations = 0;  // of a micro-batch
+  double softmax = 0;      // logits of the loss
+  double copy = 0;         // of what a checkpoint holds, until it is written
+  double added() const { return fixed + activations + softmax + copy; }
+};
+
+Memory memory_of(const Plan& plan, bool cuda) {
+  const RunConfig& c = plan.config;
+  const auto block = [&](double floats) {
+    return cuda ? 4 * floats : static_cast<double>(runtime::cpu_block_bytes(static_cast<std::size_t>(4 * floats)));
+  };
+  const double dense = plan.dense_parameters(), states = plan.states(false);
+  const bool shared = c.train.zero == 1 && plan.ranks > 1;  // ZeRO: of dense parameters the states and reduced gradients
+  const double share = shared ? plan.ranks : 1, moments = states > dense ? 2 : 1;
+  const bool half = cuda && c.precision != "float32";
+  const runtime::CostEstimate cost = plan.task->cost();
+  const auto samples = static_cast<double>(plan.micro_batch());
+  Memory out;
+  out.fixed = block(plan.parameters()) + block(dense) + moments * block(states / moments / share) + block(plan.states(true)) +
+              (shared ? block(dense / share) : 0) + (half ? plan.parameters() * 2 : 0);  // copies in bfloat16
+  out.activations = static_cast<double>(cost.activation_bytes_per_sample) * samples / (half ? 2 : 1);
+  if (const runtime::SoftmaxSizes& softmax = cost.softmax; softmax.classes > 0)
+    out.softmax = block(static_cast<double>(kernels::linear_cross_entropy_workspace(
+                            cost.sample.targets * plan.micro_batch(), softmax.classes, softmax.channels,
+                            cuda ? kernels::DeviceType::kCuda : kernels::DeviceType::kCpu, make_host_context(c)->threads())) /
+                        4);
+  if (cuda) return out;  // the rest is on the host
+  // What comes with training: threads, the products' code and packed operands, small blocks, batches. 43 to 56 MiB were
+  // measured with two threads.
+  constexpr double kMebibyte = 1 << 20;
+  out.held = static_cast<double>(runtime::resident_bytes()) + (48 + 8 * make_host_context(c)->threads()) * kMebibyte;
+  out.copy = block(plan.state_bytes() / 4 / plan.ranks);
+  return out;
+}
 
 double free_memory() { return static_cast<double>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE)); }
 
@@ -142,19 +178,17 @@ std::string check_fitted_memory(const runtime::Fitted& model) {
 
 std::string check_memory(const Plan& plan) {
   if (const auto* const fitted = plan.fitted()) return check_fitted_memory(*fitted);
-  const RunConfig& c = plan.config;
-  const bool cuda = plan.ranks == 1 && c.device != "cpu" && kernels::why_no_cuda().empty();
-  const bool half = cuda && c.precision != "float32";
-  const double fixed = plan.fixed_bytes() + (half ? plan.parameters() * 2 : 0);  // copies in bfloat16
-  const double activations =
-      static_cast<double>(plan.task->cost().activation_bytes_per_sample * plan.micro_batch()) / (half ? 2 : 1);
+  const bool cuda = plan.ranks == 1 && plan.config.device != "cpu" && kernels::why_no_cuda().empty();
+  const Memory memory = memory_of(plan, cuda);
   const double available = cuda ? static_cast<double>(kernels::cuda_runtime().memory().free) : free_memory();
-  std::string found = "about " + mebibytes(fixed + activations) + ": " + mebibytes(fixed) +
-                      " parameters, gradients, optimiser; " + mebibytes(activations) + " activations" +
-                      (plan.ranks > 1 ? "; each rank"
-                       : cuda         ? "; on the GPU"
-                                      : "");
-  if (fixed + activations > available)
+  std::string found = "about " + mebibytes(memory.held + memory.added()) + ": ";
+  if (!cuda) found += mebibytes(memory.held) + " program and data; ";
+  found += mebibytes(memory.fixed) + " parameters, gradients, optimiser; " + mebibytes(memory.activations) + " activations";
+  if (memory.softmax > 0) found += "; " + mebibytes(memory.softmax) + " logits of the loss, a chunk at a time";
+  if (!cuda) found += "; " + mebibytes(memory.copy) + " copy of a checkpoint while it is written";
+  if (plan.ranks > 1) found += "; each rank";
+  if (cuda) found += "; on the GPU";
+  if (memory.added() > available)
     throw DeviceError(found + "; only " + mebibytes(available) + " are free: lower train.micro_batch");
   return found;
 }

@@ -117,10 +117,29 @@ void shared_chunks(const CrossEntropyProblem& p, std::int64_t chunk_rows, const 
   }
 }
 
+/// How N rows are cut: each thread's own rows into chunks, or all of them.
+struct Cut {
+  std::int64_t part_rows, chunk_rows;  // part_rows 0: chunks of all threads
+};
+
+Cut cut_of(std::int64_t N, std::int64_t V, std::int64_t C, int threads) {
+  constexpr std::int64_t kPrivateBytes = std::int64_t{64} << 20;  // of all threads' dw
+  constexpr std::int64_t kPrivateLogits = 384 * 1024;             // of one thread's chunk
+  constexpr std::int64_t kSharedLogits = 16 * 1024 * 1024;        // of a chunk of all threads: 64 MiB
+  constexpr std::int64_t kLeastRows = 32;                         // below which a product packs more than it multiplies
+  const std::int64_t part_rows = (N + threads - 1) / threads;
+  const std::int64_t own_bytes = (threads - 1) * (V * C) * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t private_rows = std::min({part_rows, std::int64_t{512}, kPrivateLogits / V / 32 * 32});
+  if (own_bytes <= kPrivateBytes && private_rows >= std::min(part_rows, kLeastRows)) return {part_rows, private_rows};
+  return {0, std::min(N, std::max(kLeastRows, kSharedLogits / V / 32 * 32))};
+}
+
+/// As many parts as have rows: three threads and four rows make two parts of two.
+std::int64_t parts_of(std::int64_t N, std::int64_t part_rows) { return (N + part_rows - 1) / part_rows; }
+
 /// Each thread its own `part_rows` rows and its own gradient of the weights.
 void private_chunks(const CrossEntropyProblem& p, std::int64_t part_rows, std::int64_t chunk_rows, const Launch& launch) {
-  // As many parts as have rows: three threads and four rows make two parts of two.
-  const auto parts = static_cast<int>((p.N + part_rows - 1) / part_rows);
+  const auto parts = static_cast<int>(parts_of(p.N, part_rows));
   const std::int64_t weights = p.dw != nullptr ? p.V * p.C : 0, biases = p.dbias != nullptr ? p.V : 0;
   const std::int64_t own = weights + biases;
   const ScratchArray<float> z(launch, static_cast<std::size_t>(parts * chunk_rows * logit_stride(p.V)));
@@ -152,18 +171,19 @@ void linear_cross_entropy(const CrossEntropyProblem& p, const Launch& launch) {
     if (p.write == Write::kAssign && p.dbias != nullptr) std::fill_n(p.dbias, p.V, 0.0F);
     return;
   }
-  constexpr std::int64_t kPrivateBytes = std::int64_t{64} << 20;  // of all threads' dw
-  constexpr std::int64_t kPrivateLogits = 384 * 1024;             // of one thread's chunk
-  constexpr std::int64_t kSharedLogits = 16 * 1024 * 1024;        // of a chunk of all threads: 64 MiB
-  constexpr std::int64_t kLeastRows = 32;                         // below which a product packs more than it multiplies
-  const std::int64_t part_rows = (p.N + launch.threads - 1) / launch.threads;
-  const std::int64_t own_bytes = (launch.threads - 1) * (p.V * p.C) * static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t private_rows = std::min({part_rows, std::int64_t{512}, kPrivateLogits / p.V / 32 * 32});
-  if (own_bytes <= kPrivateBytes && private_rows >= std::min(part_rows, kLeastRows)) {
-    private_chunks(p, part_rows, private_rows, launch);
-  } else {
-    shared_chunks(p, std::min(p.N, std::max(kLeastRows, kSharedLogits / p.V / 32 * 32)), launch);
-  }
+  const Cut cut = cut_of(p.N, p.V, p.C, launch.threads);
+  if (cut.part_rows > 0)
+    private_chunks(p, cut.part_rows, cut.chunk_rows, launch);
+  else
+    shared_chunks(p, cut.chunk_rows, launch);
+}
+
+std::int64_t linear_cross_entropy_workspace(std::int64_t N, std::int64_t V, std::int64_t C, int threads) {
+  if (N == 0) return 0;
+  const Cut cut = cut_of(N, V, C, threads);
+  const std::int64_t parts = cut.part_rows > 0 ? parts_of(N, cut.part_rows) : 1;
+  const std::int64_t own = cut.part_rows > 0 ? (parts - 1) * (V * C + V) : 0;
+  return static_cast<std::int64_t>(sizeof(float)) * (parts * cut.chunk_rows * logit_stride(V) + own);
 }
 
 }  // namespace tradewind::kernels::cpu

@@ -20,5 +20,6 @@ struct CrossEntropyProblem {
 };
 
 void linear_cross_entropy(const CrossEntropyProblem& problem, const Launch& launch);
+std::int64_t linear_cross_entropy_workspace(std::int64_t N, std::int64_t V, std::int64_t C, int threads);
 
 }  // namespace tradewind::kernels::cpu

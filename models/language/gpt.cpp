@@ -129,7 +129,8 @@ CostEstimate Gpt::cost() const {
           .flops_per_pair = blocks_.flops_per_pair(),
           .flops_per_target = 2 * static_cast<double>(vocabulary_ * config_.channels),
           .sample = {.rows = T, .pairs = T * T, .targets = T},
-          .activation_bytes_per_sample = static_cast<std::int64_t>(4 * blocks_.kept_floats() * static_cast<double>(T))};
+          .activation_bytes_per_sample = static_cast<std::int64_t>(4 * blocks_.kept_floats() * static_cast<double>(T)),
+          .softmax = {vocabulary_, config_.channels}};
 }
 
 }  // namespace tradewind::models

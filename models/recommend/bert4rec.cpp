@@ -53,6 +53,6 @@ Tensor Bert4Rec::item_vectors(Context&) {
   return all.view(0, {items_, all.size(1)});
 }
 
-CostEstimate Bert4Rec::cost() const { return net_.cost(loss_.scores(items_), masked_); }
+CostEstimate Bert4Rec::cost() const { return net_.cost(loss_, items_, masked_); }
 
 }  // namespace tradewind::models

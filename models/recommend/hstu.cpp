@@ -132,7 +132,8 @@ CostEstimate Hstu::cost() const {
           .flops_per_pair = layers * pair,
           .flops_per_target = 2 * static_cast<double>(config_.loss.scores(items_)) * C,
           .sample = {.rows = T, .pairs = T * T, .targets = T},
-          .activation_bytes_per_sample = static_cast<std::int64_t>(4 * kept * static_cast<double>(T))};
+          .activation_bytes_per_sample = static_cast<std::int64_t>(4 * kept * static_cast<double>(T)),
+          .softmax = config_.loss.softmax(items_, config_.channels)};
 }
 
 }  // namespace tradewind::models

@@ -9,6 +9,7 @@
 #include "runtime/autograd/tape.h"
 #include "runtime/core/row_losses.h"
 #include "runtime/data/batch.h"
+#include "runtime/train/task.h"
 
 namespace tradewind::models {
 
@@ -30,6 +31,10 @@ struct ItemLoss {
   std::int64_t scores(std::int64_t items) const { return kind == "softmax" ? items : 1 + negatives_per_position; }
   /// How candidates are scored: of softmax all items are negatives (kernels/candidate_loss.h).
   kernels::CandidateLossOptions options() const;
+  /// As a plan asks for it.
+  runtime::SoftmaxSizes softmax(std::int64_t items, std::int64_t channels) const {
+    return kind == "softmax" ? runtime::SoftmaxSizes{items, channels} : runtime::SoftmaxSizes{};
+  }
   /// x [N, C], table [V, C], bias [V] or null. Reads the batch's "targets" [N] (or "trained" and "trained_targets", and gives
   /// the losses of those rows) and, for all losses but softmax, "negatives", and "log_q" [V] where negatives() asks for it.
   /// items: so many first rows of the table are items; 0: all. A root of the tape.

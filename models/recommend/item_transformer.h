@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "models/recommend/item_loss.h"
 #include "runtime/config/fields.h"
 #include "runtime/data/batch.h"
 #include "runtime/nn/transformer.h"
@@ -34,8 +35,8 @@ class ItemTransformer {
 
   /// The batch's "ids" [N] to [N, C].
   runtime::Variable operator()(runtime::Tape& tape, const runtime::Batch& batch) const;
-  /// Each target asks for `scores` scores; of a whole context, `share` of the positions are targets.
-  runtime::CostEstimate cost(std::int64_t scores, double share = 1) const;
+  /// Of `items` scored by `loss`; of a whole context, `share` of the positions are targets.
+  runtime::CostEstimate cost(const ItemLoss& loss, std::int64_t items, double share = 1) const;
   runtime::Parameter& table() const { return *table_; }
 
  private:

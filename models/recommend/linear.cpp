@@ -48,7 +48,8 @@ CostEstimate Linear::cost() const {
   return {.flops_per_row = 2 * static_cast<double>(C),  // the running sum and its division
           .flops_per_target = 2 * static_cast<double>(C * items()),
           .sample = {.rows = T, .pairs = T * T, .targets = T},
-          .activation_bytes_per_sample = 4 * 4 * T * C};
+          .activation_bytes_per_sample = 4 * 4 * T * C,
+          .softmax = config_.loss.softmax(items(), C)};
 }
 
 }  // namespace tradewind::models

@@ -78,7 +78,8 @@ CostEstimate RecurrentRecommender::cost() const {
   return {.flops_per_row = flops,
           .flops_per_target = 2 * static_cast<double>(config_.loss.scores(items_) * C),
           .sample = {.rows = T, .pairs = T * T, .targets = T},
-          .activation_bytes_per_sample = kept * T * static_cast<std::int64_t>(sizeof(float))};
+          .activation_bytes_per_sample = kept * T * static_cast<std::int64_t>(sizeof(float)),
+          .softmax = config_.loss.softmax(items_, C)};
 }
 
 }  // namespace tradewind::models

@@ -32,7 +32,7 @@ class SasRec final : public Recommender {
 
   runtime::ParameterStore& parameters() override { return store_; }
   runtime::RowLosses forward(runtime::Tape& tape, const runtime::Batch& batch) override;
-  runtime::CostEstimate cost() const override { return net_.cost(loss_.scores(items_), trained_share_); }
+  runtime::CostEstimate cost() const override { return net_.cost(loss_, items_, trained_share_); }
   std::int64_t items() const override { return items_; }
   runtime::Tensor queries(runtime::Context& context, const runtime::Batch& batch) override;
   runtime::Tensor item_vectors(runtime::Context&) override { return net_.table().compute(); }

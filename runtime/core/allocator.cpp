@@ -139,6 +139,8 @@ const char* name_of(Purpose purpose) {
   return "";
 }
 
+std::size_t cpu_block_bytes(std::size_t bytes) { return bytes == 0 ? 0 : class_bytes(class_of(bytes)); }
+
 std::unique_ptr<Allocator> make_cpu_allocator() { return std::make_unique<CpuAllocator>(); }
 
 Allocator& host_allocator() {

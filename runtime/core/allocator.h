@@ -37,6 +37,9 @@ class Allocator : public kernels::Scratch {
 /// A CPU allocator of its own. Throws DeviceError with bytes asked and in use where the machine has no more.
 std::unique_ptr<Allocator> make_cpu_allocator();
 
+/// What a CPU allocator takes for so many bytes: up to half as much again.
+std::size_t cpu_block_bytes(std::size_t bytes);
+
 /// Memory of GPU `device`, used in the order of `stream`. Blocks stay mapped and are taken again, the lowest address of a size
 /// class first: a step that asks for the same sizes gets the same addresses. acquire throws DeviceError where memory is full,
 /// with who holds how much and what to lower. One thread.

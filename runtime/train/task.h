@@ -26,12 +26,19 @@ struct Work {
   void operator+=(const Work& other);
 };
 
+/// Of a softmax over all classes (kernels/linear_cross_entropy.h), whose workspace is of a micro-batch's targets and not of
+/// each.
+struct SoftmaxSizes {
+  std::int64_t classes = 0, channels = 0;  // 0: there is none
+};
+
 /// What a plan needs to know of a model without running it. FLOPs are those of the forward pass; a training step costs three
 /// times as much.
 struct CostEstimate {
   double flops_per_row = 0, flops_per_pair = 0, flops_per_target = 0;
   Work sample;                                   // of a full block
   std::int64_t activation_bytes_per_sample = 0;  // of a full block, kept for backward
+  SoftmaxSizes softmax = {};                     // of the loss
 
   double forward_flops(const Work& work) const;
   double forward_flops_per_sample() const { return forward_flops(sample); }

@@ -53,6 +53,44 @@ BOOST_AUTO_TEST_CASE(a_large_vocabulary_in_shared_chunks_matches_float64) {
       check("threads " + std::to_string(threads), inputs(70, 270000, 3, true, true), {}, threads, write);
 }
 
+/// Counts the bytes that are out.
+class CountingScratch final : public kernels::Scratch {
+ public:
+  void* acquire(std::size_t bytes) override {
+    held_ += static_cast<std::int64_t>(bytes);
+    most = std::max(most, held_);
+    return kernels::heap_scratch().acquire(bytes);
+  }
+  void release(void* pointer, std::size_t bytes) noexcept override {
+    held_ -= static_cast<std::int64_t>(bytes);
+    kernels::heap_scratch().release(pointer, bytes);
+  }
+  std::int64_t most = 0;
+
+ private:
+  std::int64_t held_ = 0;
+};
+
+// Rows of each thread's own, fewer parts than threads, chunks that all share, and none. The products pack for themselves.
+BOOST_AUTO_TEST_CASE(the_workspace_is_what_was_said) {
+  for (const auto& [N, V, C] : {std::array{100, 50, 8}, {4, 50, 8}, {1500, 1000, 16}, {70, 270000, 3}, {20, 300000, 2}})
+    for (const int threads : {1, 2, 3}) {
+      const Inputs in = inputs(N, V, C, true, true);
+      std::vector<float> loss(in.N), dx(in.N * in.C), dw(in.V * in.C), dbias(in.V);
+      StepState step;
+      CountingScratch scratch;
+      Launch launch;
+      launch.step = &step;
+      launch.threads = threads;
+      launch.scratch = &scratch;
+      kernels::linear_cross_entropy(loss.data(), nullptr, nullptr, dx.data(), dw.data(), dbias.data(), in.x.data(), in.w.data(),
+                                    in.bias.data(), in.targets.data(), in.N, in.V, in.C, Write::kAssign, {}, launch);
+      BOOST_CHECK_EQUAL(scratch.most,
+                        kernels::linear_cross_entropy_workspace(in.N, in.V, in.C, kernels::DeviceType::kCpu, threads));
+    }
+  BOOST_CHECK_EQUAL(kernels::linear_cross_entropy_workspace(0, 9, 9, kernels::DeviceType::kCpu, 2), 0);
+}
+
 BOOST_AUTO_TEST_CASE(oracle_gradients_match_numeric_ones) {
   const Inputs in = inputs(5, 6, 4, true, true);
   const LinearCrossEntropyOptions options{.label_smoothing = 0.1F, .z_loss = 1e-2F};
