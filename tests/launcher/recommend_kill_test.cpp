@@ -38,8 +38,8 @@ void check_killed(const Shop& shop, const std::string& name, const Settings& set
 
 BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_to_the_same_bits, Shop) { check_killed(*this, "dense", {}); }
 
-BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_hiding_the_same_items, Shop) {
-  check_killed(*this, "hidden", {"model.name=bert4rec"});
+BOOST_FIXTURE_TEST_CASE(a_killed_run_of_any_model_goes_on_to_the_same_bits, Shop) {
+  for (const ShopModel& model : kOtherModels) check_killed(*this, model.name, model.settings, model.recipe);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_killed_run_with_sparse_gradients_goes_on_to_the_same_bits, Shop) {

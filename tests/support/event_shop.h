@@ -73,6 +73,20 @@ inline std::vector<std::string> lines(const std::string& text) {
   return out;
 }
 
+/// What learns otherwise than SASRec does: a recipe and its settings.
+struct ShopModel {
+  const char* name;
+  const char* recipe;
+  Settings settings;
+};
+
+inline const std::vector<ShopModel> kOtherModels = {{"bpr", "bpr.toml", {}},
+                                                    {"linear", "shop.toml", {"model.name=linear"}},
+                                                    {"gru4rec", "shop.toml", {"model.name=gru4rec"}},
+                                                    {"lstm", "shop.toml", {"model.name=lstm"}},
+                                                    {"bert4rec", "shop.toml", {"model.name=bert4rec"}},
+                                                    {"hstu", "shop.toml", {"model.name=hstu", "model.times=true"}}};
+
 struct EventShop {
   TemporaryFolder folder;
 
