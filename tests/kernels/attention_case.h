@@ -359,6 +359,8 @@ inline std::vector<Case> length_cases() {
   // Tiles of keys that no query sees, and of queries that see no key, in rows that asynchronous copies take.
   cases.push_back({.tq = {5}, .tk = {200}, .H = 2, .H_kv = 1, .D = 16, .window = 20, .gap = 0});
   cases.push_back({.tq = {200}, .tk = {100}, .H = 2, .H_kv = 1, .D = 16, .gap = 0});
+  // A tile that all but the last of sixteen queries see whole: that one misses the first key.
+  cases.push_back({.tq = {130}, .tk = {130}, .H = 2, .H_kv = 1, .D = 16, .causal = true, .window = 79});
   return cases;
 }
 
