@@ -5,16 +5,13 @@
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
-#include <csignal>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "runtime/checkpoint/checkpoint.h"
-#include "tests/support/command.h"
+#include "tests/support/event_shop.h"
 #include "tests/support/ranks.h"
-#include "tests/support/temporary_folder.h"
 
 namespace tradewind::tests {
 namespace {
@@ -60,21 +57,9 @@ keep_last = 20
 threads = 1
 )";
 
-bool holds(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-Strings lines(const std::string& text) {
-  Strings out;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) out.push_back(line);
-  return out;
-}
-
-struct Shop {
-  TemporaryFolder folder;
-
+struct Shop : EventShop {
   /// Customer c walks through the items from c * 7 on, one after the other. Of 40 items the table has 38.
   Shop() {
-    ::setenv("GOMP_SPINCOUNT", "1000", 0);
     std::string events = "customer,sku,when\n";
     for (int c = 0; c < 60; ++c)
       for (int e = 0; e < 6 + c % 5; ++e)
@@ -94,38 +79,7 @@ struct Shop {
                          i);
     return out;
   }
-
-  Outcome tradewind(Strings arguments) const {
-    arguments.insert(arguments.begin(), TRADEWIND_BINARY);
-    return Command(arguments, folder.path()).wait();
-  }
-  Outcome good(const Strings& arguments) const {
-    const Outcome o = tradewind(arguments);
-    BOOST_REQUIRE_MESSAGE(o.code == 0, arguments[0] << ": " << o);
-    return o;
-  }
-  void refused(const Strings& arguments, int code, const std::string& part) const {
-    const Outcome o = tradewind(arguments);
-    BOOST_CHECK_MESSAGE(o.code == code && holds(o.errors, part),
-                        arguments[0] << ", want " << code << " and \"" << part << "\": " << o);
-  }
-  std::map<std::string, std::vector<std::uint8_t>> tensors(const std::string& run) const {
-    const auto checkpoint = runtime::Checkpoint::open(folder.path() / run / "checkpoints" / "step-00000060");
-    std::map<std::string, std::vector<std::uint8_t>> out;
-    for (const auto& name : checkpoint.names()) {
-      auto& bytes = out[name];
-      bytes.resize(static_cast<std::size_t>(checkpoint.shape(name).elements()) * kernels::size_of(checkpoint.dtype(name)));
-      checkpoint.read(name, 0, checkpoint.shape(name).elements(), checkpoint.dtype(name), bytes.data());
-    }
-    return out;
-  }
 };
-
-Strings train_into(const std::string& run, const Strings& settings) {
-  Strings out = {"train", "shop.toml", "--set", "run.directory=" + run};
-  for (const auto& setting : settings) out.insert(out.end(), {"--set", setting});
-  return out;
-}
 
 /// The name of the newest checkpoint of the run "run"; "" where there is none.
 std::string newest(const Shop& shop) {
@@ -224,26 +178,8 @@ BOOST_FIXTURE_TEST_CASE(keys_and_rows_in_error_are_named, Shop) {
 }
 
 BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_to_the_same_bits, Shop) {
-  for (const Strings& settings : {Strings{}, Strings{"model.sparse_embeddings=true"}}) {
-    const std::string name = settings.empty() ? "dense" : "sparse";
-    good(train_into("whole-" + name, settings));
-    int kills = 0;
-    for (int i = 0; i < 40 && kills < 5; ++i) {
-      auto command = train_into(name, settings);
-      command.insert(command.begin(), TRADEWIND_BINARY);
-      Command run(command, folder.path());
-      if (run.ends_within(0.02 + 0.03 * i)) {
-        BOOST_REQUIRE_EQUAL(run.wait().code, 0);
-        break;
-      }
-      run.signal(SIGKILL);
-      run.wait();
-      ++kills;
-    }
-    BOOST_TEST(kills > 0);
-    if (!fs::exists(folder.path() / name / "checkpoints" / "step-00000060")) good(train_into(name, settings));
-    BOOST_TEST((tensors(name) == tensors("whole-" + name)), name);
-  }
+  for (const Strings& settings : {Strings{}, Strings{"model.sparse_embeddings=true"}})
+    check_killed(settings.empty() ? "dense" : "sparse", settings);
 }
 
 // Micro-batches of three histories are the same on 1, 2 and 4 ranks, and with them the negatives.

@@ -1,5 +1,4 @@
 // Two towers with device = "cuda", on the executor: losses, gradients and the vectors of histories and items beside the CPU's.
-#include "kernels/base/bfloat16.h"
 #include "models/recommend/two_tower.h"
 #include "tests/models/recommender_fixture.h"
 #include "tests/simt/fixture.h"
@@ -32,21 +31,12 @@ Values results(const std::string& loss, kernels::Device device, DType compute) {
   const auto batch = data.collate(std::vector<SampleRef>{{0, 0, 0}, {1, 0, 1}, {2, 0, 2}});
   Values out{{"losses", f.losses(batch)}};
   f.gradients(batch, 0.1F);
-  const auto add = [&](const std::string& name, const runtime::Tensor& tensor) {
-    const runtime::Tensor host = on_host(tensor);
-    std::vector<float> values(static_cast<std::size_t>(host.elements()));
-    for (std::size_t i = 0; i < values.size(); ++i)
-      values[i] = host.dtype() == DType::kFloat32
-                      ? host.data<float>()[i]
-                      : kernels::float_of_bfloat16_bits(static_cast<const std::uint16_t*>(host.raw())[i]);
-    out.emplace_back(name, values);
-  };
-  for (const auto& p : f.model.parameters().parameters()) add("gradient of " + p->name(), p->gradient());
+  for (const auto& p : f.model.parameters().parameters())
+    out.emplace_back("gradient of " + p->name(), floats_of(p->gradient()));
   f.context.set_stable_rows(true);
-  add("items", f.model.item_vectors(f.context));
-  add("queries",
-      f.model.queries(f.context, on_device(f.context, runtime::pack_histories(
-                                                          std::vector<std::vector<std::int32_t>>{{1, 2}, {}, {5, 6, 7}}, 6))));
+  out.emplace_back("items", floats_of(f.model.item_vectors(f.context)));
+  const auto histories = runtime::pack_histories(std::vector<std::vector<std::int32_t>>{{1, 2}, {}, {5, 6, 7}}, 6);
+  out.emplace_back("queries", floats_of(f.model.queries(f.context, on_device(f.context, histories))));
   return out;
 }
 
