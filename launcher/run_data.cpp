@@ -45,7 +45,8 @@ std::shared_ptr<const runtime::Dataset> training_samples(const RunConfig& config
                                              .negatives = config.model->negatives(),
                                              .seed = static_cast<std::uint64_t>(config.run.seed),
                                              .targets = config.model->targets(),
-                                             .times = config.model->reads_times()});
+                                             .times = config.model->reads_times(),
+                                             .from_newest = config.model->positions_from_newest()});
 }
 
 runtime::TensorSlice kept_bytes(const char* name, const std::string& bytes) {

@@ -51,7 +51,11 @@ class ModelConfig {
   virtual NegativeSampling negatives() const { return {}; }
   /// Of interactions: what is asked for in training, and how a history is packed that is asked for the next of `items` items.
   virtual runtime::SequenceTargets targets() const { return {}; }
-  virtual runtime::HistoryForm history(std::int64_t /*items*/) const { return {context(), -1, reads_times()}; }
+  virtual runtime::HistoryForm history(std::int64_t /*items*/) const {
+    return {context(), -1, reads_times(), positions_from_newest()};
+  }
+  /// The batch's positions count from a history's newest row (runtime/data/sequence_dataset.h), not from its oldest.
+  virtual bool positions_from_newest() const { return false; }
   /// The model reads the batch's times (runtime/data/sequence_dataset.h), so the data must have them.
   virtual bool reads_times() const { return false; }
   /// The model knows items by their attributes (runtime/data/item_attributes.h) where the data have them.

@@ -24,8 +24,9 @@ class Bert4RecConfig final : public ModelConfig {
   std::int64_t context() const override { return net.context_length; }
   /// One item less than the context, and the mask whose place is asked for.
   runtime::HistoryForm history(std::int64_t items) const override {
-    return {net.context_length, static_cast<std::int32_t>(items)};
+    return {net.context_length, static_cast<std::int32_t>(items), false, positions_from_newest()};
   }
+  bool positions_from_newest() const override { return net.positions == "newest"; }
   std::unique_ptr<runtime::Task> build(const ModelInputs& inputs) const override;
 };
 

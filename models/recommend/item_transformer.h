@@ -16,7 +16,7 @@ namespace tradewind::models {
 struct ItemTransformerConfig {
   std::int64_t layers = 2, heads = 1, channels = 64, hidden = 0, context_length = 200;
   double dropout = 0.2, norm_epsilon = 1e-8, init_deviation = 0.02;
-  std::string activation = "relu", block = "pre_norm", init = "scaled_residual";
+  std::string activation = "relu", block = "pre_norm", init = "scaled_residual", positions = "oldest";
   bool scale_items = true;
 
   void describe(runtime::Fields& f);

@@ -23,6 +23,7 @@ class SasRecConfig final : public ModelConfig {
   NegativeSampling negatives() const override { return loss.negatives(); }
   runtime::SequenceTargets targets() const override { return {.prefixes = trained_positions == "last"}; }
   std::int64_t context() const override { return net.context_length; }
+  bool positions_from_newest() const override { return net.positions == "newest"; }
   std::unique_ptr<runtime::Task> build(const ModelInputs& inputs) const override;
 };
 

@@ -10,8 +10,9 @@ namespace {
 /// Packs sequences into the fields of a batch, row by row.
 class Packer {
  public:
-  Packer(Allocator& allocator, std::int64_t rows, std::int64_t sequences, bool times)
-      : ids_(allocator, {rows}, DType::kInt32),
+  Packer(Allocator& allocator, std::int64_t rows, std::int64_t sequences, bool times, bool from_newest)
+      : from_newest_(from_newest),
+        ids_(allocator, {rows}, DType::kInt32),
         targets_(allocator, {rows}, DType::kInt32),
         positions_(allocator, {rows}, DType::kInt32),
         slots_(allocator, {rows}, DType::kInt32),
@@ -41,6 +42,9 @@ class Packer {
   }
   void close() {
     auto* const offsets = offsets_.data<std::int64_t>();
+    const auto positions = positions_.span<std::int32_t>().subspan(static_cast<std::size_t>(offsets[sequence_]),
+                                                                   static_cast<std::size_t>(row_ - offsets[sequence_]));
+    if (from_newest_) std::ranges::reverse(positions);
     batch_.max_length = std::max(batch_.max_length, row_ - offsets[sequence_]);
     offsets[++sequence_] = row_;
   }
@@ -57,6 +61,7 @@ class Packer {
 
  private:
   Batch batch_;
+  bool from_newest_;
   Tensor ids_, targets_, positions_, slots_, samples_, offsets_, times_, request_times_;
   std::int64_t row_ = 0, sequence_ = 0;
 };
@@ -198,7 +203,7 @@ Batch SequenceDataset::collate(std::span<const SampleRef> samples) const {
   std::int64_t n = 0;
   for (const SampleRef& ref : samples)
     n += static_cast<std::int64_t>(each.emplace_back(rows(sample(ref), ref.running)).ids.size());
-  Packer packer(allocator_, n, static_cast<std::int64_t>(samples.size()), options_.times);
+  Packer packer(allocator_, n, static_cast<std::int64_t>(samples.size()), options_.times, options_.from_newest);
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const auto at = options_.times ? times(sample(samples[i])) : std::vector<std::int64_t>();
     for (std::size_t t = 0; t < each[i].ids.size(); ++t) {
@@ -271,7 +276,7 @@ Batch pack_histories(std::span<const std::vector<std::int32_t>> histories, const
   std::int64_t rows = 0;
   for (const auto& h : histories)
     if (!h.empty()) rows += masks + std::min(most, static_cast<std::int64_t>(h.size()));
-  Packer packer(allocator, rows, static_cast<std::int64_t>(histories.size()), form.times);
+  Packer packer(allocator, rows, static_cast<std::int64_t>(histories.size()), form.times, form.from_newest);
   for (std::size_t i = 0; i < histories.size(); ++i) {
     const auto& h = histories[i];
     const std::size_t from = h.size() - std::min(h.size(), static_cast<std::size_t>(most));

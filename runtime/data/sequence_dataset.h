@@ -3,7 +3,7 @@
 //
 // Training: a sample is a user or, with prefixes, one of its events; of the training events up to there as many as the context
 // takes, the newest, and of their positions all, the last or hidden ones are asked for (sequence_targets.h). Rows are packed
-// without padding; position 0 is the oldest item in the window.
+// without padding; position 0 is the oldest item in the window or, where positions count from the newest, the newest.
 //
 // Negatives, where a loss wants some: negative_sampling.h.
 //
@@ -32,6 +32,7 @@ struct SequenceOptions {
   std::uint64_t seed = 1;  // of the negatives and masks
   SequenceTargets targets{};
   bool times = false;
+  bool from_newest = false;  // positions
 };
 
 /// The fields that batch.h lists, for packed rows of items, "trained" and "trained_targets" where not every row has a target,
@@ -73,11 +74,13 @@ class SequenceDataset final : public Dataset {
 /// How the history of a query is packed: its last `context` items; or, where there is a mask, one less and the mask, whose
 /// place is asked for. An empty history stays empty. Implicit: most models want the items alone.
 struct HistoryForm {
-  HistoryForm(std::int64_t rows, std::int32_t mask_id = -1, bool with_times = false)  // NOLINT(google-explicit-constructor)
-      : context(rows), mask(mask_id), times(with_times) {}
+  HistoryForm(std::int64_t rows, std::int32_t mask_id = -1, bool with_times = false,  // NOLINT(google-explicit-constructor)
+              bool positions_from_newest = false)
+      : context(rows), mask(mask_id), times(with_times), from_newest(positions_from_newest) {}
   std::int64_t context;
   std::int32_t mask;  // its id; -1: none
   bool times;         // the batch has them
+  bool from_newest;   // position 0 is the last row's
 };
 
 /// The items of a user's training events, ascending, each once.

@@ -307,6 +307,20 @@ BOOST_FIXTURE_TEST_CASE(a_model_that_reads_times_gets_those_of_the_log, Shop) {
   BOOST_CHECK_EQUAL(scores[1].substr(scores[1].rfind(',')), best[1].substr(best[1].rfind(',')));
 }
 
+// The first step reads the same weights, in another order.
+BOOST_FIXTURE_TEST_CASE(training_counts_positions_from_the_end_that_the_recipe_names, Shop) {
+  const auto first_loss = [this](const std::string& from) {
+    good(train_into("from-" + from, {"model.positions=" + from, "train.steps=1", "evaluate.every=1"}));
+    const auto all = lines(text_of(folder.path() / ("from-" + from) / "metrics.jsonl"));
+    const auto training = nlohmann::json::parse(all.at(0)), validation = nlohmann::json::parse(all.at(1));
+    return std::pair(training.at("loss").get<double>(), validation.at("validation_loss").get<double>());
+  };
+  const auto oldest = first_loss("oldest"), newest = first_loss("newest");
+  BOOST_TEST(oldest.first != newest.first);
+  BOOST_TEST(oldest.second != newest.second);
+  refused(train_into("from-both", {"model.positions=both"}), 2, "newest");
+}
+
 BOOST_FIXTURE_TEST_CASE(a_dry_run_says_what_a_shop_is, Shop) {
   const auto dry = good({"train", "shop.toml", "--dry-run"});
   BOOST_CHECK_MESSAGE(holds(dry.output, "60 users, 40 items, 480 events"), dry);

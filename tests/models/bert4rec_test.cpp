@@ -117,6 +117,14 @@ BOOST_AUTO_TEST_CASE(it_learns_the_walk_and_never_answers_with_the_mask) {
   BOOST_CHECK_EQUAL(best[1][0].item, 1);
 }
 
+BOOST_AUTO_TEST_CASE(positions_count_from_the_mask_where_the_config_says_so) {
+  auto config = small();
+  BOOST_TEST(!config.history(kItems).from_newest);
+  config.net.positions = "newest";
+  BOOST_TEST(config.history(kItems).from_newest);
+  BOOST_TEST(config.history(kItems).mask == kItems);
+}
+
 BOOST_AUTO_TEST_CASE(a_context_without_room_for_an_item_is_refused) {
   auto config = small();
   config.net.context_length = 1;

@@ -56,6 +56,15 @@ BOOST_AUTO_TEST_CASE(queries_and_item_vectors_are_what_the_loss_is_of) {
   f.check_losses_are_of_the_served_vectors(batch);
 }
 
+BOOST_AUTO_TEST_CASE(positions_count_from_the_end_that_the_config_names) {
+  models::SasRecConfig config = small();
+  BOOST_TEST(!config.positions_from_newest());
+  BOOST_TEST(!config.history(30).from_newest);
+  config.net.positions = "newest";
+  BOOST_TEST(config.positions_from_newest());
+  BOOST_TEST(config.history(30).from_newest);
+}
+
 // Counted from the weights that the store has and from the lengths of the histories: half a context costs less than half.
 BOOST_AUTO_TEST_CASE(flops_are_those_of_the_histories_that_are_there) {
   auto config = small();

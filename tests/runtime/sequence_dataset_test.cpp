@@ -227,6 +227,22 @@ BOOST_AUTO_TEST_CASE(nothing_to_learn_from_is_an_error) {
                                  {"\"u0\"", "every item"});
 }
 
+// Each sequence's own, in training, in ranking and as served, the mask's too; what dropout is keyed by stays where it was.
+BOOST_AUTO_TEST_CASE(positions_may_count_from_the_newest_item) {
+  const auto shop = tests::shop_of(kHistories, 10);
+  const SequenceDataset data(shop, {.context = 2, .from_newest = true});
+  const Batch batch = data.collate(std::vector<SampleRef>{{70, 0, 0}, {71, 0, 2}, {72, 0, 1}});
+  BOOST_TEST(values<std::int32_t>(batch, "ids") == (Ids{2, 3, 9, 3}));
+  BOOST_TEST(values<std::int32_t>(batch, "positions") == (Ids{1, 0, 0, 0}));
+  BOOST_TEST(values<std::int32_t>(batch, "slots") == (Ids{0, 1, 0, 0}));
+  const auto asked = HeldOut(shop, Part::kTest, {3, -1, false, true}).collate(0, 3).batch;
+  BOOST_TEST(values<std::int32_t>(asked, "positions") == (Ids{2, 1, 0, 1, 0, 2, 1, 0}));
+  const std::vector<Ids> histories = {{1, 2, 3, 4}, {}, {5}};
+  const Batch served = pack_histories(histories, {3, 10, false, true});
+  BOOST_TEST(values<std::int32_t>(served, "ids") == (Ids{3, 4, 10, 5, 10}));
+  BOOST_TEST(values<std::int32_t>(served, "positions") == (Ids{2, 1, 0, 1, 0}));
+}
+
 // Seconds, rounded down; what comes next is asked for at the time of the event that follows, of a held-out one too.
 BOOST_AUTO_TEST_CASE(times_go_with_their_events) {
   auto shop = std::make_shared<Interactions>(*tests::shop_of({{1, 2, 3, 4, 5, 6}, {3, 2}}, 10));
