@@ -30,10 +30,11 @@ void ItemTransformerConfig::describe(Fields& f) {
           "Weights are normal. scaled_residual: those of projections into the stream over sqrt(2 layers); xavier_qkv: those of "
           "queries, keys and values Xavier uniform.",
           {"scaled_residual", "normal", "xavier_qkv"});
-  f.field("positions", positions,
-          "Where the learned positions of a history begin: at its oldest item that the context takes, or at its newest, as where "
-          "short histories are padded at their beginning (SASRec's code).",
-          {"oldest", "newest"});
+  f.field(
+      "positions", positions,
+      "Where the learned positions of a history begin: at its oldest item that the context takes, or at its newest, as where "
+      "short histories are padded at their beginning (SASRec's code).",
+      {"oldest", "newest"});
   f.field("init_deviation", init_deviation, "Standard deviation of the initial weights.", {.min = 0});
 }
 
