@@ -4,7 +4,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <optional>
 
 #include "kernels/base/error.h"
 #include "runtime/data/corpus_parts.h"
@@ -169,8 +168,10 @@ class EventReader {
 
   bool read_rating(const TableStream& table, double& rating) {
     const std::string_view text = table[rating_];
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), rating);
-    if (error == std::errc{} && end == text.data() + text.size() && std::isfinite(rating)) return true;
+    if (const auto number = finite_number(text)) {
+      rating = *number;
+      return true;
+    }
     sink_.report(table.problem(rating_, "number", fmt::format("the rating \"{}\" is not a finite number", text.substr(0, 40)),
                                "Write numbers as 4 or 4.5, and leave out rows that have none"));
     return false;
@@ -195,6 +196,12 @@ TableOptions table_options(const InteractionsConfig& config, const std::string& 
           .separator = config.separator,
           .comment = config.comment,
           .path_key = key};
+}
+
+std::optional<double> finite_number(std::string_view text) {
+  double out = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc{} && end == text.data() + text.size() && std::isfinite(out) ? std::optional(out) : std::nullopt;
 }
 
 std::vector<std::string> listed(const std::string& text) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -49,6 +51,9 @@ EventLog read_events(const InteractionsConfig& config, ProblemSink& sink, bool k
 
 /// How `path`, a file that the config key `key` names, is read.
 TableOptions table_options(const InteractionsConfig& config, const std::string& path, const std::string& key);
+
+/// Nothing where `text` is not a finite number, the whole of it.
+std::optional<double> finite_number(std::string_view text);
 
 /// "view, buy" as {"view", "buy"}.
 std::vector<std::string> listed(const std::string& text);
