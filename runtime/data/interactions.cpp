@@ -226,8 +226,10 @@ void InteractionsConfig::describe(Fields& f) {
       "item_columns", item_columns,
       "Columns of items that hold ids or words, e.g. \"category brand\", with commas where a name has blanks. An empty field "
       "is no value.");
-  f.field("item_number_columns", item_number_columns,
-          "Columns of items that hold numbers, e.g. \"price\", of which number_ranges are made.");
+  f.field(
+      "item_number_columns", item_number_columns,
+      "Columns of items that hold numbers, e.g. \"price\", of which number_ranges are made. An empty field, in HDF5 NaN, is no "
+      "value.");
   f.field("list_separator", list_separator,
           "The character between values where a field of item_columns holds several, e.g. \"|\"; \"\": each holds one.");
   f.field("number_ranges", number_ranges, "How many ranges a column of numbers becomes, of equally many items.",

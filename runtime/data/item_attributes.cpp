@@ -37,10 +37,11 @@ void fill(AttributeColumn& column, std::vector<std::vector<std::int32_t>>& codes
   }
 }
 
-/// What is said of a column, behind its name.
-std::string describe(const AttributeColumn& column, std::int64_t rare) {
+/// What is said of a column. `buckets` of the items are shared rows, which are no items.
+std::string describe(const AttributeColumn& column, std::int64_t rare, std::int32_t buckets) {
   std::int64_t without = 0;
-  for (std::size_t i = 1; i < column.offsets.size(); ++i) without += column.offsets[i] == column.offsets[i - 1] ? 1 : 0;
+  for (std::size_t i = index(buckets) + 1; i < column.offsets.size(); ++i)
+    without += column.offsets[i] == column.offsets[i - 1] ? 1 : 0;
   const std::int64_t rows = column.values.size() - column.values.buckets();
   std::string out = fmt::format("\nattribute {}: {} {}", column.name, with_commas(rows), column.number ? "ranges" : "values");
   if (rare > 0)
@@ -178,7 +179,7 @@ ItemAttributes load_item_attributes(const InteractionsConfig& config, const Voca
     const AttributeColumn* const before = existing == nullptr ? nullptr : &existing->columns[c];
     std::int64_t rare = 0;
     out.columns.push_back(read.number ? of_numbers(read, config, before) : of_values(read, config, before, rare));
-    out.summary += describe(out.columns.back(), rare);
+    out.summary += describe(out.columns.back(), rare, items.buckets());
   }
   return out;
 }
@@ -234,6 +235,13 @@ ItemAttributes ItemAttributes::parse(std::string_view bytes, const std::string& 
     }
   } catch (const std::out_of_range&) {
     fail("the attributes of items are shorter than they say");
+  }
+  for (const AttributeColumn& column : out.columns) {
+    const auto& offsets = column.offsets;
+    if (offsets.empty() || offsets.front() != 0 || offsets.back() != static_cast<std::int64_t>(column.codes.size()) ||
+        !std::ranges::is_sorted(offsets) ||
+        std::ranges::any_of(column.codes, [&](std::int32_t code) { return code < 0 || code >= column.values.size(); }))
+      fail("the values of items are not in order");
   }
   return out;
 }

@@ -30,9 +30,8 @@ class Reader {
                        config.items_key.empty() ? "data.item_key" : "data.items_key", true});
     out_.columns = item_columns_of(config);
     for (ItemColumn& column : out_.columns) {
-      wanted_.push_back({.name = column.name,
-                         .key = column.number ? "data.item_number_columns" : "data.item_columns",
-                         .attribute = true});
+      wanted_.push_back(
+          {.name = column.name, .key = column.number ? "data.item_number_columns" : "data.item_columns", .attribute = true});
       column.number ? column.numbers.resize(there_.size()) : column.ids.resize(there_.size());
     }
   }
@@ -53,7 +52,7 @@ class Reader {
 
  private:
   void read_row(const TableStream& table) {
-    if (!is_id(table, 0, "the id of the item") || !is_new(table)) return;
+    if (!is_id(table) || !is_new(table)) return;
     const std::int32_t item = items_.find(table[0]);
     if (item < 0)
       ++out_.others;
@@ -67,18 +66,20 @@ class Reader {
     }
   }
 
-  bool is_id(const TableStream& table, std::size_t place, const std::string& what) {
-    const std::string_view text = table[place];
-    if (text.empty()) {
-      sink_.report(table.problem(place, "empty_id", what + " is empty", "Give every item its id, or leave the row out"));
-      return false;
-    }
-    if (text.size() <= kLongestId) return true;
+  bool is_id(const TableStream& table) {
+    const std::string_view text = table[0];
+    if (text.empty())
+      sink_.report(table.problem(0, "empty_id", "the id of the item is empty", "Give every item its id, or leave the row out"));
+    else if (text.size() > kLongestId)
+      report_long(table, 0, text, "the id of the item");
+    return !text.empty() && text.size() <= kLongestId;
+  }
+
+  void report_long(const TableStream& table, std::size_t place, std::string_view text, const std::string& what) {
     sink_.report(table.problem(place, "long_id",
                                fmt::format("{} has {} bytes, where {} are the most", what,
                                            with_commas(static_cast<std::int64_t>(text.size())), with_commas(kLongestId)),
                                "Is it the right column, and is every quote closed?"));
-    return false;
   }
 
   bool is_new(const TableStream& table) {
@@ -100,30 +101,29 @@ class Reader {
     if (text.empty()) return;
     const auto number = finite_number(text);
     if (!number)
-      sink_.report(
-          table.problem(c + 1, "number",
-                        fmt::format("\"{}\" in the column \"{}\" is not a finite number", text.substr(0, 40), out_.columns[c].name),
-                        "Write numbers as 4 or 4.5, and nothing where there is none; a column of texts goes into "
-                        "data.item_columns"));
+      sink_.report(table.problem(
+          c + 1, "number",
+          fmt::format("{} in the column \"{}\" is not a finite number",
+                      text.find(kListSeparator) == std::string_view::npos ? fmt::format("\"{}\"", text.substr(0, 40))
+                                                                          : "an array of several values",
+                      out_.columns[c].name),
+          "Write numbers as 4 or 4.5, and nothing where there is none; a column of texts goes into data.item_columns"));
     else if (item >= 0)
       out_.columns[c].numbers[index(item)] = number;
   }
 
   void read_values(const TableStream& table, std::size_t c, std::int32_t item) {
-    std::string_view rest = table[c + 1];
+    const std::string_view rest = table[c + 1];
     if (rest.empty()) return;
-    if (rest.size() > kLongestId) {
-      is_id(table, c + 1, fmt::format("the value of \"{}\"", out_.columns[c].name));
-      return;
-    }
-    if (item < 0) return;
+    ItemColumn& column = out_.columns[c];
     const std::string separators = config_.list_separator + kListSeparator;
     for (std::size_t at = 0; at != std::string_view::npos;) {
       const std::size_t end = rest.find_first_of(separators, at);
       std::string_view value = rest.substr(at, end == std::string_view::npos ? end : end - at);
       at = end == std::string_view::npos ? end : end + 1;
       if (!config_.list_separator.empty()) value = without_blanks(value);
-      if (!value.empty()) out_.columns[c].ids[index(item)].push_back(out_.columns[c].names.add(value, 0));
+      if (value.size() > kLongestId) return report_long(table, c + 1, value, fmt::format("a value of \"{}\"", column.name));
+      if (!value.empty() && item >= 0) column.ids[index(item)].push_back(column.names.add(value, 0));
     }
   }
 

@@ -1,4 +1,7 @@
 // A table in HDF5: a dataset of one dimension for each column, all of one length, of text, integers or floating-point numbers.
+//
+// Held in memory are of each column 65,536 numbers, 16 MiB of texts of one length, or 512 others, and of one that is in chunks
+// a chunk.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +22,8 @@ class TableStream::Hdf5Rows {
   Hdf5Rows(const std::filesystem::path& file, const std::vector<WantedColumn>& wanted, const std::string& path_key);
   ~Hdf5Rows();
 
-  /// The wanted values of the next row, integers as their digits; false behind the last.
+  /// The wanted values of the next row, numbers in the fewest digits that give them again; NaN of an attribute is an empty
+  /// field. False behind the last.
   bool next(std::vector<std::string_view>& fields);
 
  private:
@@ -30,7 +34,8 @@ class TableStream::Hdf5Rows {
   std::unique_ptr<Column> file_;  // holds the file open
   std::vector<std::unique_ptr<Column>> columns_;
   std::uint64_t rows_ = 0, read_ = 0;  // of the file; those before the end of the columns' values
-  std::size_t at_ = 0;                 // of the next row in the columns' values
+  std::uint64_t at_once_ = ~std::uint64_t{0};
+  std::size_t at_ = 0;  // of the next row in the columns' values
 };
 
 }  // namespace tradewind::runtime

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "runtime/config/config.h"
@@ -33,7 +34,9 @@ class Handler final : public nlohmann::json_sax<Json> {
     return value(Kind::kInteger, [&] { return std::to_string(number); });
   }
   bool number_float(number_float_t, const string_t& written) override {
-    return value(Kind::kNumber, [&] { return written; });
+    // Digits alone are an integer, of more than 64 bits.
+    const bool digits = written.find_first_not_of("-0123456789") == std::string::npos;
+    return value(digits ? Kind::kInteger : Kind::kNumber, [&] { return written; });
   }
   bool string(string_t& text) override {
     return value(Kind::kText, [&] { return text; });
@@ -53,8 +56,8 @@ class Handler final : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     if (depth_ != 1) return true;
     current_ = -1;
-    for (std::size_t i = 0; i < wanted_.size(); ++i)
-      if (wanted_[i].name == name) current_ = static_cast<int>(i);
+    const auto at = std::ranges::find(wanted_, name, &WantedColumn::name);
+    if (at != wanted_.end()) current_ = static_cast<int>(at - wanted_.begin());
     if (current_ < 0 && others_.size() < 40) others_.push_back(name);
     return true;
   }
@@ -119,7 +122,9 @@ std::optional<TableStream::JsonRow::Refusal> TableStream::JsonRow::read(std::str
                    "JSON lines hold one object a line, e.g. {\"user\": \"u1\", \"item\": \"i7\"}"};
   for (std::size_t i = 0; i < wanted_.size(); ++i) {
     const auto& [name, key, id, attribute] = wanted_[i];
-    const Kind kind = handler.kind(i);
+    const auto first = static_cast<std::size_t>(std::ranges::find(wanted_, name, &WantedColumn::name) - wanted_.begin());
+    if (first != i) values_[i] = values_[first];  // two keys of the config name it
+    const Kind kind = handler.kind(first);
     if (attribute && (kind == Kind::kNull || kind == Kind::kList)) continue;
     if (kind == Kind::kAbsent)
       return Refusal{0, "missing_key",

@@ -5,15 +5,19 @@
 #include <fmt/ranges.h>
 
 #include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <limits>
 
 #include "runtime/data/check_interactions.h"
 #include "tests/support/event_tables.h"
+#include "tests/support/hdf5_table.h"
 #include "tests/support/throws.h"
 
 using namespace tradewind;
 using namespace tradewind::runtime;
 using tests::check_throws;
 using tests::config_of;
+using tests::Hdf5Table;
 using tests::table_folder;
 
 namespace {
@@ -106,6 +110,94 @@ BOOST_AUTO_TEST_CASE(json_lines_may_have_arrays_and_null) {
         {"items.jsonl:1:27: \"tags\" is neither text nor a number", "an array of texts and numbers is expected"});
 }
 
+// Lists may be longer than any one value may.
+BOOST_AUTO_TEST_CASE(the_limit_of_a_value_is_not_one_of_a_list) {
+  std::string tags;
+  for (int i = 0; i < 2000; ++i) tags += fmt::format("{}\"t{}\"", i == 0 ? "" : ", ", i);
+  const std::string row = "{{\"item\": \"{}\", \"tags\": [{}]}}\n";
+  const auto got = load(config_with(fmt::format(fmt::runtime(row), "a", tags) + fmt::format(fmt::runtime(row), "b", tags),
+                                    "tags", "items.jsonl"));
+  BOOST_TEST(got.columns[0].of(0).size() == 2000U);
+  check_throws<DataError>(
+      [&] {
+        load(config_with(fmt::format(fmt::runtime(row), "other", "\"x\", \"" + std::string(5000, 'y') + "\""), "tags",
+                         "items.jsonl"));
+      },
+      {"items.jsonl:1:19: a value of \"tags\" has 5,000 bytes"});
+}
+
+// The id too may be an attribute: then two keys of the config name one of the row.
+BOOST_AUTO_TEST_CASE(a_key_of_json_may_be_wanted_twice) {
+  auto config = config_with("{\"item\": \"a\", \"price\": 3}\n{\"item\": \"b\", \"price\": [4, 5]}\n", "item", "items.jsonl");
+  config.min_value_items = 1;
+  BOOST_TEST((shown(load(config).columns[0]) == Strings{"a", "b", "-", "-", "-"}));
+  config.item_number_columns = "price";
+  check_throws<DataError>([&] { load(config); }, {"items.jsonl:2:15: an array of several values in the column \"price\""});
+}
+
+BOOST_AUTO_TEST_CASE(a_table_in_hdf5_is_the_same_as_csv) {
+  const Strings items = {"b", "a", "d", "c"}, brands = {"Acme", "Acme", "Bolt", ""};
+  const std::vector<std::int64_t> shelves = {7, 7, 8, 8};
+  const std::vector<float> prices = {9.95F, 1, std::numeric_limits<float>::quiet_NaN(), 30};
+  const std::vector<double> weights = {0.1, 0.2, 0.3, std::numeric_limits<double>::quiet_NaN()};
+  std::string csv = "item,brand,shelf,price,weight\n";
+  const auto field = [](double value, const std::string& text) { return std::isnan(value) ? "" : text; };
+  for (std::size_t i = 0; i < items.size(); ++i)
+    csv += fmt::format("{},{},{},{},{}\n", items[i], brands[i], shelves[i], field(prices[i], fmt::format("{}", prices[i])),
+                       field(weights[i], fmt::format("{}", weights[i])));
+  auto config = config_with(csv, "brand shelf");
+  config.item_number_columns = "price weight";
+  config.number_ranges = 3;
+  const ItemAttributes expected = load(config);
+
+  Hdf5Table table("items.h5");
+  table.long_texts("item", items);
+  table.texts("brand", brands, 6, H5T_STR_NULLTERM);
+  table.numbers("shelf", H5T_NATIVE_INT64, shelves);
+  table.numbers("price", H5T_NATIVE_FLOAT, prices);
+  table.numbers("weight", H5T_NATIVE_DOUBLE, weights);
+  config.items = table.close();
+  const ItemAttributes got = load(config);
+  BOOST_TEST((shown(got.columns[0]) == Strings{"Acme", "Acme", "-", "<unknown 0>", "-"}));
+  BOOST_TEST((shown(got.columns[2]) == Strings{"up to 1", "up to 9.95", "above 9.95", "-", "-"}),
+             fmt::format("{}", shown(got.columns[2])));
+  BOOST_TEST((got.serialised() == expected.serialised()));
+  BOOST_TEST((got.absent == expected.absent));
+}
+
+BOOST_AUTO_TEST_CASE(what_is_wrong_with_a_table_in_hdf5_has_a_remedy) {
+  Hdf5Table table("bad.h5");
+  table.long_texts("item", {"a", "", "b", "a"});
+  table.long_texts("sku", {"a", "b", "c", "d"});
+  table.long_texts("brand", {"Acme", "Acme", "Bolt", "Bolt"});
+  table.long_texts("colours", {"red", "blue"});
+  const std::vector<std::int32_t> square(4, 1);
+  table.write("sizes", H5T_NATIVE_INT32, square.data(), {2, 2});
+  table.numbers<double>("price", H5T_NATIVE_DOUBLE, {1, 2, 3, std::numeric_limits<double>::infinity()});
+  const hid_t truth = H5Tenum_create(H5T_NATIVE_INT8);
+  const std::vector<std::int8_t> flags(4, 1);
+  for (const std::int8_t value : {std::int8_t{0}, std::int8_t{1}}) H5Tenum_insert(truth, value == 0 ? "no" : "yes", &value);
+  table.write("fair", truth, flags.data(), {4});
+  H5Tclose(truth);
+  InteractionsConfig config{.path = "events.csv"};
+  config.items = table.close();
+  const auto refuse = [&](const std::string& key, const std::string& columns, const std::string& numbers, Strings parts) {
+    config.items_key = key, config.item_columns = columns, config.item_number_columns = numbers;
+    parts[0] = config.items + parts[0];
+    check_throws<DataError>([&] { load(config); }, parts);
+  };
+  refuse("item", "brand", "", {":2: the id of the item is empty", "leave the row out"});
+  refuse("sku", "brnd", "", {": no dataset \"brnd\"; did you mean \"brand\"?", "Set data.item_columns to one of"});
+  refuse("id", "brand", "", {": no dataset \"id\"", "Set data.items_key to one of"});
+  refuse("price", "brand", "", {": dataset \"price\" has floating-point numbers, which are no ids", "data.items_key"});
+  refuse("sku", "colours", "", {": dataset \"colours\" has 2 rows, and \"sku\" has 4"});
+  refuse("sku", "sizes", "", {": dataset \"sizes\" has not one dimension"});
+  refuse("sku", "fair", "", {": dataset \"fair\" is neither text nor numbers"});
+  refuse("sku", "", "price", {":4: \"inf\" in the column \"price\" is not a finite number"});
+  refuse("sku", "", "brand", {":1: \"Acme\" in the column \"brand\" is not a finite number", "data.item_columns"});
+  refuse("brand", "sku", "", {":2: the item \"Acme\" is there twice, first in line 1"});
+}
+
 BOOST_AUTO_TEST_CASE(numbers_become_ranges_of_equally_many_items) {
   Strings names;
   std::string table = "sku,price\n";
@@ -176,6 +268,23 @@ BOOST_AUTO_TEST_CASE(what_a_run_keeps_is_read_again_or_refused) {
   }
 }
 
+// Right as bytes, and wrong all the same: nothing is looked up beyond the values or the items.
+BOOST_AUTO_TEST_CASE(values_out_of_range_are_refused) {
+  const auto good = load(config_with("item,brand\na,Acme\nb,Acme\n", "brand"));
+  const auto refuse = [&](const auto& change) {
+    ItemAttributes bad = good;
+    change(bad.columns[0]);
+    check_throws<DataError>([&] { ItemAttributes::parse(bad.serialised(), "run"); }, {"run: the values of items"});
+  };
+  BOOST_CHECK_NO_THROW(ItemAttributes::parse(good.serialised(), "run"));
+  refuse([](AttributeColumn& c) { c.codes[0] = c.values.size(); });
+  refuse([](AttributeColumn& c) { c.codes[0] = -1; });
+  refuse([](AttributeColumn& c) { c.offsets[1] = 9; });
+  refuse([](AttributeColumn& c) { c.offsets.back() = 1; });
+  refuse([](AttributeColumn& c) { c.offsets.front() = 1; });
+  refuse([](AttributeColumn& c) { c.offsets.clear(), c.codes.clear(); });
+}
+
 BOOST_AUTO_TEST_CASE(a_models_rows_keep_their_meaning_with_another_table) {
   const auto before = load(config_with("item,brand\na,Acme\nb,Acme\nc,Bolt\nd,Bolt\n", "brand"));
   const auto now =
@@ -190,6 +299,7 @@ BOOST_AUTO_TEST_CASE(a_models_rows_keep_their_meaning_with_another_table) {
 BOOST_AUTO_TEST_CASE(buckets_of_items_have_no_values) {
   const auto got = load(config_with("item,brand\n<unknown 0>,Acme\na,Acme\nb,Acme\n", "brand"), items_of({"a", "b"}, 2));
   BOOST_TEST((shown(got.columns[0]) == Strings{"-", "-", "Acme", "Acme"}));
+  BOOST_CHECK_MESSAGE(got.summary.ends_with("attribute brand: 1 values"), got.summary);
   BOOST_CHECK(got.absent.empty());
 }
 
@@ -211,7 +321,7 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_has_a_place_and_a_remedy) {
            Case{"item,brand,price\na,Acme,nan\n", {"items.csv:2:8: \"nan\""}},
            Case{"item,brand,price\nother,Acme,dear\n", {"items.csv:2:12: \"dear\""}},  // of items without events too
            Case{fmt::format("item,brand,price\na,{},1\n", std::string(5000, 'x')),
-                {"items.csv:2:3: the value of \"brand\" has 5,000 bytes, where 4,096 are the most"}},
+                {"items.csv:2:3: a value of \"brand\" has 5,000 bytes, where 4,096 are the most"}},
            Case{"item,brand,price\na,Acme\n", {"items.csv:2: 2 fields"}},
            Case{"item,brand,price\nx,Acme,1\ny,Acme,1\n",
                 {"items.csv: none of the 5 items of the events is in it", "Set data.items_key"}},
