@@ -190,7 +190,7 @@ CheckReport check_interactions(const InteractionsConfig& config, std::uint64_t s
     EventsInMemory events(log);
     if (config.repeats == "keep") inspector.look_at_repeats(log, events.all());
     MemorySpace space;
-    const BuiltInteractions built = build_interactions(log, events, config, seed, nullptr, nullptr, space);
+    const BuiltInteractions built = build_interactions(log, events, config, seed, nullptr, space);
     const Interactions& data = built.data;
     inspector.look_at_users(data, built);
     inspector.look_at_parts(data, built);

@@ -219,8 +219,7 @@ void EventsOnDisk::order(int unit) {
   }
 }
 
-NumberedUsers EventsOnDisk::number_users(std::span<const std::int64_t> counts, const Vocabulary* existing, ColumnSpace& space) {
-  require(existing == nullptr, "EventsOnDisk", "users that a model knows are numbered in memory");
+NumberedUsers EventsOnDisk::number_users(std::span<const std::int64_t> counts, ColumnSpace& space) {
   NameRuns runs(space);
   std::size_t before = 0;
   for (const auto& file : files_) {

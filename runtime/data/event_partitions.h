@@ -33,8 +33,8 @@ class EventsOnDisk final : public EventPartitions, public EventTaker {
   /// Once all is taken and before what follows: puts the partitions in order. `unit`: TimeColumn's, at the end of the log.
   void order(int unit);
   std::int32_t users() const override { return users_; }
-  /// Of users that no model knows yet: needs existing == null.
-  NumberedUsers number_users(std::span<const std::int64_t> counts, const Vocabulary* existing, ColumnSpace& space) override;
+  /// Of users that no model knows yet.
+  NumberedUsers number_users(std::span<const std::int64_t> counts, ColumnSpace& space) override;
   void each(Access access, const std::function<void(OrderedEvents&)>& visit) override;
   /// The most events that a partition had.
   std::int64_t largest() const { return largest_; }

@@ -127,7 +127,8 @@ Counts count(EventPartitions& events, const EventLog& log) {
   return out;
 }
 
-/// Events under the numbers of data.users and data.items, the users in order of theirs.
+/// Events under the numbers of data.users and data.items, the users in order of theirs. They are scattered: numbers go by the
+/// counts of all users, so those of one partition lie all over the columns.
 void renumber(BuiltInteractions& built, EventPartitions& events, const EventLog& log, const Counts& counts,
               const std::vector<std::int32_t>& user_of, ColumnSpace& space) {
   Interactions& data = built.data;
@@ -298,8 +299,7 @@ void InteractionsConfig::check_items() const {
 }
 
 BuiltInteractions build_interactions(const EventLog& log, EventPartitions& events, const InteractionsConfig& config,
-                                     std::uint64_t seed, const Vocabulary* existing_users, const Vocabulary* existing_items,
-                                     ColumnSpace& space) {
+                                     std::uint64_t seed, const Vocabulary* existing_items, ColumnSpace& space) {
   BuiltInteractions built;
   Interactions& data = built.data;
   data.summary = describe_log(log);
@@ -324,10 +324,10 @@ BuiltInteractions build_interactions(const EventLog& log, EventPartitions& event
   const Counts counts = count(events, log);
   if (std::ranges::all_of(counts.of_user, [](std::int64_t n) { return n == 0; })) refuse_nothing(config, log, log.counted);
 
-  const NumberedUsers users = events.number_users(counts.of_user, existing_users, space);
+  const NumberedUsers users = events.number_users(counts.of_user, space);
   data.users = users.names;
   data.items = numbered(log.items, counts.of_item, buckets ? nullptr : existing_items);
-  if (existing_users != nullptr) say(data.users->size() - existing_users->size(), "users that the model does not know");
+  say(users.unknown, "users that the model does not know");
   const std::int64_t left = std::accumulate(counts.of_user.begin(), counts.of_user.end(), std::int64_t{0});
   if (data.items->size() < 2)
     throw ProblemError({.kind = "one_item",
@@ -360,9 +360,9 @@ Interactions load_interactions(const InteractionsConfig& config, std::uint64_t s
   }
   ThrowProblems sink;
   EventLog log = read_events(config, sink);
-  EventsInMemory events(log);
+  EventsInMemory events(log, existing_users);
   MemorySpace space;
-  return build_interactions(log, events, config, seed, existing_users, existing_items, space).data;
+  return build_interactions(log, events, config, seed, existing_items, space).data;
 }
 
 }  // namespace tradewind::runtime

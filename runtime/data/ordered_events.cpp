@@ -86,8 +86,9 @@ std::shared_ptr<const Vocabulary> numbered(const Vocabulary& names, std::span<co
   return out;
 }
 
-NumberedUsers EventsInMemory::number_users(std::span<const std::int64_t> counts, const Vocabulary* existing, ColumnSpace&) {
-  NumberedUsers out{.names = numbered(log_->users, counts, existing), .number_of = std::vector<std::int32_t>(index(users()))};
+NumberedUsers EventsInMemory::number_users(std::span<const std::int64_t> counts, ColumnSpace&) {
+  NumberedUsers out{.names = numbered(log_->users, counts, existing_), .number_of = std::vector<std::int32_t>(index(users()))};
+  if (existing_ != nullptr) out.unknown = out.names->size() - existing_->size();
   for (std::int32_t u = 0; u < users(); ++u) out.number_of[index(u)] = out.names->find(log_->users.name(u));
   return out;
 }

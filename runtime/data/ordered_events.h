@@ -40,6 +40,7 @@ std::shared_ptr<const Vocabulary> numbered(const Vocabulary& names, std::span<co
 struct NumberedUsers {
   std::shared_ptr<const Vocabulary> names;
   std::vector<std::int32_t> number_of;  // of each user of EventPartitions; -1: none
+  std::int32_t unknown = 0;             // of `names`, those that are new to the model; 0 where there is none
 };
 
 /// The events of a log, all of a user in one partition: one that is in memory, or many, of which one is at a time. Users have
@@ -49,7 +50,7 @@ class EventPartitions {
   virtual ~EventPartitions() = default;
   virtual std::int32_t users() const = 0;
   /// As numbered() does it. `counts`: how many events each user has left; columns are made in `space`.
-  virtual NumberedUsers number_users(std::span<const std::int64_t> counts, const Vocabulary* existing, ColumnSpace& space) = 0;
+  virtual NumberedUsers number_users(std::span<const std::int64_t> counts, ColumnSpace& space) = 0;
   enum class Access : std::uint8_t { kRead, kChange };
   /// `visit` gets one partition after the other, and with kChange what it makes of it stays.
   virtual void each(Access access, const std::function<void(OrderedEvents&)>& visit) = 0;
@@ -58,15 +59,17 @@ class EventPartitions {
 
 class EventsInMemory final : public EventPartitions {
  public:
-  /// Keeps `log`, of which it takes the events.
-  explicit EventsInMemory(EventLog& log) : log_(&log), all_(order_events(log, log.users.size())) {}
+  /// Keeps `log`, of which it takes the events, and the users that a model knows, whose numbers stay.
+  explicit EventsInMemory(EventLog& log, const Vocabulary* existing_users = nullptr)
+      : log_(&log), existing_(existing_users), all_(order_events(log, log.users.size())) {}
   std::int32_t users() const override { return log_->users.size(); }
-  NumberedUsers number_users(std::span<const std::int64_t> counts, const Vocabulary* existing, ColumnSpace& space) override;
+  NumberedUsers number_users(std::span<const std::int64_t> counts, ColumnSpace& space) override;
   void each(Access, const std::function<void(OrderedEvents&)>& visit) override { visit(all_); }
   const OrderedEvents& all() const { return all_; }
 
  private:
   const EventLog* log_;
+  const Vocabulary* existing_;
   OrderedEvents all_;
 };
 
@@ -85,8 +88,7 @@ struct BuiltInteractions {
 
 /// What load_interactions does with a log once it is read and ordered; columns are made in `space`.
 BuiltInteractions build_interactions(const EventLog& log, EventPartitions& events, const InteractionsConfig& config,
-                                     std::uint64_t seed, const Vocabulary* existing_users, const Vocabulary* existing_items,
-                                     ColumnSpace& space);
+                                     std::uint64_t seed, const Vocabulary* existing_items, ColumnSpace& space);
 
 /// Gives each event its part as data.split says. `source`: as in BuiltInteractions. Appends what there is to say to the
 /// summary.

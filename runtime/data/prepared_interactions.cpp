@@ -255,7 +255,7 @@ Prepared prepare_interactions(const InteractionsConfig& config, std::uint64_t se
     observer.on_progress("putting users' events in order", 0, 0);
     events.order(log.time_unit);
     ScratchSpace space(work.path());
-    const Interactions data = build_interactions(log, events, config, seed, nullptr, nullptr, space).data;
+    const Interactions data = build_interactions(log, events, config, seed, nullptr, space).data;
     for (std::size_t i = 0; i < sources.size(); ++i)
       if (!is_same(sources[i], descriptions[i]))
         throw DataError(fmt::format("{} changed while it was read. Prepare it once more when it is whole", sources[i].path));

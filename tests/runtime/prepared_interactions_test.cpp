@@ -149,7 +149,7 @@ BOOST_AUTO_TEST_CASE(a_partition_has_its_share_and_all_of_a_user) {
   });
   BOOST_TEST((met == std::vector<int>(met.size(), 1)));
   MemorySpace space;
-  const NumberedUsers users = events.number_users(counts, nullptr, space);
+  const NumberedUsers users = events.number_users(counts, space);
   BOOST_TEST(users.names->serialised() == Vocabulary::by_count(whole.users, whole.users.counts()).serialised());
   for (std::size_t u = 0; u < counts.size(); ++u) BOOST_REQUIRE(users.names->count(users.number_of[u]) == counts[u]);
   BOOST_TEST(fs::is_empty(folder));  // nothing is left behind, however it ends
