@@ -34,12 +34,28 @@ std::vector<Oddity> odd_ids(const Vocabulary& ids) {
   return out;
 }
 
+/// Of each id the first before it that is the same but for the case of ASCII letters; -1 where there is none.
+std::vector<std::int32_t> alike(const Vocabulary& ids) {
+  Vocabulary lower;
+  std::vector<std::int32_t> first, out;
+  for (std::int32_t i = 0; i < ids.size(); ++i) {
+    std::string name(ids.name(i));
+    std::ranges::transform(name, name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    const std::int32_t before = lower.size(), id = lower.add(name, 0);
+    out.push_back(id < before ? first[index(id)] : -1);
+    if (id == before) first.push_back(i);
+  }
+  return out;
+}
+
 /// Looks for what loads and yet may not be meant.
 class Inspector {
  public:
   Inspector(const InteractionsConfig& config, Findings& findings) : config_(config), findings_(findings) {}
 
   void look_at_ids(const EventLog& log) {
+    look_at_case(log, "user", log.users, log.user);
+    look_at_case(log, "item", log.items, log.item);
     const auto users = odd_ids(log.users), items = odd_ids(log.items);
     for (std::size_t i = 0; i < log.item.size(); ++i) {
       look_at_id(log, i, "user", log.users.name(log.user[i]), users[index(log.user[i])]);
@@ -125,6 +141,17 @@ class Inspector {
   struct Words {
     std::string what, repair;
   };
+
+  void look_at_case(const EventLog& log, const char* what, const Vocabulary& ids, const std::vector<std::int32_t>& of_event) {
+    const auto others = alike(ids);
+    for (std::size_t i = 0; i < of_event.size(); ++i)
+      if (const std::int32_t other = others[index(of_event[i])]; other >= 0)
+        warn(log, i, "ids_of_other_case", [&] {
+          return Words{fmt::format("the id of the {} is {}, and {} is one too", what, shown(ids.name(of_event[i])),
+                                   shown(ids.name(other))),
+                       "Ids are taken as they stand, so capitals make them two; write them alike if they are one"};
+        });
+  }
 
   void look_at_id(const EventLog& log, std::size_t event, const char* what, std::string_view id, Oddity oddity) {
     if (oddity == Oddity::kNone) return;

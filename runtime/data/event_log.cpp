@@ -9,6 +9,7 @@
 #include "runtime/data/corpus_parts.h"
 #include "runtime/data/table_stream.h"
 #include "runtime/data/time_parse.h"
+#include "runtime/text/utf8.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -149,7 +150,7 @@ class EventReader {
     if (kind_ != 0 && kinds_.size() > 0) {
       const std::int32_t kind = kinds_.find(table[kind_]);
       if (kind < 0) {
-        log_.other_kinds.add(table[kind_]);
+        leave_out(table[kind_]);
         return;
       }
       kinds_.add(table[kind_]);
@@ -160,6 +161,16 @@ class EventReader {
     }
     add(table[0], table[1]);
     if (time_ != 0) log_.time.push_back(time);
+  }
+
+  /// An event of another kind than those of data.events.
+  void leave_out(std::string_view kind) {
+    kind = kind.substr(0, kLongestKind);
+    kind = kind.substr(0, whole_characters(kind));
+    if (log_.other_kinds.size() < kMostKinds || log_.other_kinds.find(kind) >= 0)
+      log_.other_kinds.add(kind);
+    else
+      ++log_.more_kinds;
   }
 
   bool is_id_of(const TableStream& table, std::size_t wanted, const char* what) {
@@ -218,8 +229,25 @@ std::vector<std::string> column_names(const std::string& text) {
   return text.find(',') == std::string::npos ? words_of(text, " \t") : listed(text);
 }
 
+namespace {
+
+/// data.columns is of a file that there is.
+void check_columns(const InteractionsConfig& config) {
+  const auto names_its_own = [&](const std::string& path) {
+    const TableFormat format = path.empty() ? TableFormat::kHdf5 : table_format(config.format, path);
+    return format == TableFormat::kJsonLines || format == TableFormat::kHdf5;
+  };
+  if (!config.columns.empty() && names_its_own(config.path) && names_its_own(config.validation_path) &&
+      names_its_own(config.test_path))
+    throw ConfigError(fmt::format("data.columns = \"{}\", but in {} each value has its name. Leave data.columns empty",
+                                  config.columns, config.path));
+}
+
+}  // namespace
+
 EventLog read_events(const InteractionsConfig& config, ProblemSink& sink, bool keep_lines, EventTaker* taker) {
   config.check();
+  check_columns(config);
   EventReader reader(config, sink, keep_lines, taker);
   reader.read(config.path, "data.path", Part::kTrain);
   if (!config.validation_path.empty()) reader.read(config.validation_path, "data.validation_path", Part::kValidation);

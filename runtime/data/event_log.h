@@ -16,6 +16,10 @@ namespace tradewind::runtime {
 /// An id of more bytes is no id, but a text or a quote that is not closed.
 inline constexpr std::size_t kLongestId = 4096;
 
+/// More are no kinds, but ids or times; and so are longer ones, which are cut.
+inline constexpr std::int32_t kMostKinds = 1000;
+inline constexpr std::size_t kLongestKind = 100;
+
 struct EventArrays {
   std::vector<std::int32_t> user;  // [events], in the order of the files
   std::vector<std::int32_t> item;
@@ -32,7 +36,8 @@ struct EventLog : EventArrays {  // empty where a taker had them, as then are th
   std::int64_t counted = 0;               // of them, the events
   int time_unit = 0;                      // TimeColumn's, at the end
   std::int64_t below_rating = 0;          // of them
-  Vocabulary other_kinds;                 // of events that data.events does not name; counts: rows
+  Vocabulary other_kinds;                 // of events that data.events does not name, the first kMostKinds; counts: rows
+  std::int64_t more_kinds = 0;            // rows of others still
   std::vector<std::string> absent_kinds;  // that data.events names, but no row has
 };
 

@@ -31,7 +31,8 @@ std::string describe_log(const EventLog& log) {
     std::vector<std::string> each;
     for (std::int32_t i = 0; i < std::min(kinds.size(), kMost); ++i)
       each.push_back(fmt::format("{} \"{}\"", with_commas(kinds.count(i)), kinds.name(i)));
-    if (kinds.size() > kMost) each.push_back(fmt::format("{} more kinds", kinds.size() - kMost));
+    if (kinds.size() > kMost)
+      each.push_back(fmt::format("{}{} more kinds", log.more_kinds > 0 ? "over " : "", kinds.size() - kMost));
     said += fmt::format("\nleft out, as data.events does not name them: {}", fmt::join(each, ", "));
   }
   for (const std::string& kind : log.absent_kinds) said += fmt::format("\nno row has the kind \"{}\" of data.events", kind);
@@ -40,8 +41,11 @@ std::string describe_log(const EventLog& log) {
   return said;
 }
 
-[[noreturn]] void refuse_nothing(const InteractionsConfig& config, const EventLog& log, std::int64_t read) {
-  std::string why = fmt::format("Rows: {}", with_commas(log.rows));
+/// `unknown`: of the events that were read, those of items that the model does not know.
+[[noreturn]] void refuse_nothing(const InteractionsConfig& config, const EventLog& log, std::int64_t unknown) {
+  const std::int64_t read = log.counted;
+  std::string why = log.rows == 0 ? "No row of it could be read: is it the right table, and is it whole?"
+                                  : fmt::format("Rows: {}", with_commas(log.rows));
   if (log.other_kinds.size() > 0) {
     std::vector<std::string> kinds;
     for (std::int32_t i = 0; i < std::min(log.other_kinds.size(), 20); ++i) kinds.emplace_back(log.other_kinds.name(i));
@@ -50,7 +54,12 @@ std::string describe_log(const EventLog& log) {
   }
   if (log.below_rating > 0)
     why += fmt::format("; rated below data.min_rating = {:g}: {}", config.min_rating, with_commas(log.below_rating));
-  if (read > 0)
+  if (unknown > 0)
+    why += fmt::format(
+        "; events that count: {}, of which {} are of items that the model does not know. Is it a table of the same shop, and "
+        "data.item_key the same id?",
+        with_commas(read), with_commas(unknown));
+  else if (read > 0)
     why += fmt::format(
         "; events that count: {}, but no user and item have as many as data.min_user_events = {} and data.min_item_events = {} "
         "ask for. Lower these",
@@ -307,22 +316,22 @@ BuiltInteractions build_interactions(const EventLog& log, EventPartitions& event
     if (n > 0) data.summary += fmt::format("\n{}: {}", what, with_commas(n));
   };
   const std::int32_t items = log.items.size();
+  std::int64_t unknown = 0;  // events that the model can make nothing of
   const bool buckets = config.unknown_buckets > 0;
   if (existing_items != nullptr) check_buckets(config, *existing_items);
   say(drop_repeats(events, config.repeats, items), "left out as repeats (data.repeats)");
   if (existing_items != nullptr && !buckets) {
     std::vector<bool> known(index(items));
     for (std::int32_t i = 0; i < items; ++i) known[index(i)] = existing_items->find(log.items.name(i)) >= 0;
-    std::int64_t gone = 0;
     events.each(EventPartitions::Access::kChange, [&](OrderedEvents& part) {
-      gone += part.keep([&](std::int64_t, std::int64_t event) { return known[index(part.item[index(event)])]; });
+      unknown += part.keep([&](std::int64_t, std::int64_t event) { return known[index(part.item[index(event)])]; });
     });
-    say(gone, "left out, as the model does not know their items");
+    say(unknown, "left out, as the model does not know their items");
   }
   say(keep_core(events, config.min_user_events, buckets ? 0 : config.min_item_events, items),
       buckets ? "left out as users have too few" : "left out as users or items have too few");
   const Counts counts = count(events, log);
-  if (std::ranges::all_of(counts.of_user, [](std::int64_t n) { return n == 0; })) refuse_nothing(config, log, log.counted);
+  if (std::ranges::all_of(counts.of_user, [](std::int64_t n) { return n == 0; })) refuse_nothing(config, log, unknown);
 
   const NumberedUsers users = events.number_users(counts.of_user, space);
   data.users = users.names;

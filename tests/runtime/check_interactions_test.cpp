@@ -96,6 +96,16 @@ BOOST_AUTO_TEST_CASE(what_loads_and_may_not_be_meant_is_named_with_its_line) {
     BOOST_TEST(finding.find("duplicate") == std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(ids_that_capitals_set_apart_are_named) {
+  const InteractionsConfig config = config_of("user,item\nu,SKU-1\nu,b\nu,Sku-1\nU,sku-1\nU,b\nU,Sku-1\n");
+  const CheckReport report = check_interactions(config, 1);
+  BOOST_TEST(report.good());
+  // Those that came later: three events of user U, and three of two spellings of the item.
+  BOOST_TEST(shown(report).at(0) == "(ids_of_other_case 6: 5:0 6:0 7:0 4:0 5:0)");
+  check_says(report, "ids_of_other_case",
+             {config.path + ":5: the id of the user is \"U\", and \"u\" is one too", "write them alike"});
+}
+
 BOOST_AUTO_TEST_CASE(without_times_repeats_in_a_row_are_named) {
   const CheckReport report = check_interactions(config_of("user,item\nu,a\nv,a\nu,a\nu,b\nu,a\nu,a\nu,a\nv,b\nv,a\n"), 1);
   BOOST_TEST((shown(report) == Strings{"(repeat_in_a_row 3: 4:0 7:0 8:0)"}));

@@ -187,6 +187,41 @@ BOOST_AUTO_TEST_CASE(comments_kinds_ratings_and_times_are_read) {
   BOOST_TEST((log.absent_kinds == Strings{"sell"}));
 }
 
+// A column of ids is taken for one of kinds: it is said, and does not fill the memory.
+BOOST_AUTO_TEST_CASE(of_kinds_that_do_not_count_the_first_thousand_are_named) {
+  std::string table = "user,item,kind\nann,soap,view\n";
+  for (int i = 0; i < 1500; ++i) table += fmt::format("ann,soap,kind-{}\nann,soap,kind-0\n", i);
+  table += "ann,soap," + std::string(99, 'x') + "\xE6\xAF\x9B\nann,soap,kind-1499\n";
+  InteractionsConfig config = config_of(table);
+  config.event_key = "kind";
+  config.events = "view";
+  ThrowProblems sink;
+  const EventLog log = read_events(config, sink);
+  BOOST_TEST(log.counted == 1);
+  BOOST_TEST(log.rows == 3003);
+  BOOST_TEST(log.other_kinds.size() == kMostKinds);
+  BOOST_TEST(log.other_kinds.count(log.other_kinds.find("kind-0")) == 1501);
+  BOOST_TEST(log.more_kinds == 502);
+  config.path =
+      table_folder().write("long.csv", "user,item,kind\na,b,view\na,b," + std::string(99, 'x') + "\xE6\xAF\x9B\n").string();
+  BOOST_TEST(read_events(config, sink).other_kinds.name(0) == std::string(99, 'x'));  // no half of a character
+}
+
+BOOST_AUTO_TEST_CASE(integers_of_json_may_have_any_number_of_digits) {
+  InteractionsConfig config = config_of("{\"user\": 123456789012345678901234567890, \"item\": -7}\n", "digits.jsonl");
+  BOOST_TEST((read(config) == Strings{"123456789012345678901234567890 -7"}));
+  refuse(config_of("{\"user\": 1e30, \"item\": 7}\n", "digits.jsonl"), {":1:2: \"user\" is 1e30, a number with a fraction"});
+}
+
+BOOST_AUTO_TEST_CASE(names_of_columns_are_of_files_without_them) {
+  InteractionsConfig config = config_of("{\"user\": \"u\", \"item\": \"i\"}\n", "named.jsonl");
+  config.columns = "user item";
+  check_throws<ConfigError>([&] { read(config); }, {"data.columns = \"user item\"", "named.jsonl", "Leave data.columns empty"});
+  config.split = "given";
+  config.test_path = table_folder().write("unnamed.csv", "v,j\n").string();
+  BOOST_TEST((read(config) == Strings{"u i", "v j"}));
+}
+
 BOOST_AUTO_TEST_CASE(the_parts_may_be_files_of_their_own) {
   InteractionsConfig config = config_of("user,item,t\nann,a,1000\n");
   config.split = "given";

@@ -299,6 +299,14 @@ BOOST_AUTO_TEST_CASE(a_runs_numbers_stay_and_what_is_new_is_said) {
   BOOST_TEST(says(data, "users that the model does not know: 2"));
 }
 
+BOOST_AUTO_TEST_CASE(another_shops_table_is_refused_with_the_reason) {
+  const Interactions data = load_interactions(config_of("user,item\nann,soap\nann,lamp\nbob,soap\n"), 1);
+  InteractionsConfig other = config_of("user,item\nann,4711\nbob,4712\n", "other.csv");
+  check_throws<DataError>(
+      [&] { load_interactions(other, 1, data.users.get(), data.items.get()); },
+      {"other.csv: no events to learn from", "events that count: 2, of which 2 are of items that the model"});
+}
+
 BOOST_AUTO_TEST_CASE(a_runs_core_comes_out_the_same_with_its_own_numbers) {
   InteractionsConfig config = config_of(text_of(random_rows(21, 2000, 80, 120, 1000)));
   config.min_item_events = 6;
@@ -407,7 +415,8 @@ BOOST_AUTO_TEST_CASE(data_that_cannot_be_learnt_from_is_refused_with_the_reason)
   check_throws<DataError>([] { load_interactions(config_of("user,item\nu,soap\n"), 1); },
                           {"1 event of one item, \"soap\"", "several items"});
   check_throws<DataError>([] { load_interactions(config_of("user,item\nu,soap\nv,soap\n"), 1); }, {"2 events of one item"});
-  check_throws<DataError>([] { load_interactions(config_of("user,item\n"), 1); }, {"no events to learn from. Rows: 0"});
+  check_throws<DataError>([] { load_interactions(config_of("user,item\n"), 1); },
+                          {"no events to learn from. No row of it could be read"});
   InteractionsConfig kinds = config_of("user,item,kind\nu,a,View\nu,b,Buy\n");
   kinds.event_key = "kind";
   kinds.events = "view";
