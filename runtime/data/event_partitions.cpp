@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
-#include <system_error>
 
 #include "kernels/base/error.h"
 #include "kernels/base/philox.h"
+#include "runtime/data/file_error.h"
 #include "runtime/data/name_runs.h"
 #include "runtime/data/time_parse.h"
 
@@ -74,9 +74,7 @@ class EventsOnDisk::File {
   }
 
  private:
-  [[noreturn]] void fail(const char* doing) const {
-    throw DataError(fmt::format("{} {}: {}", doing, path_.string(), std::system_category().message(errno)));
-  }
+  [[noreturn]] void fail(const char* doing) const { throw file_error(doing, path_, errno); }
   void write(const void* from, std::size_t bytes) {
     for (const auto* next = static_cast<const char*>(from); bytes > 0;) {
       const ssize_t put = ::pwrite(descriptor_, next, bytes, at_);
@@ -149,7 +147,8 @@ void put_events(File& file, const OrderedEvents& part) {
 
 }  // namespace
 
-EventsOnDisk::EventsOnDisk(fs::path folder, int partitions) : folder_(std::move(folder)), blocks_(index(partitions)) {
+EventsOnDisk::EventsOnDisk(fs::path folder, int partitions, std::function<void()> between)
+    : folder_(std::move(folder)), between_(std::move(between)), blocks_(index(partitions)) {
   require(partitions >= 1, "EventsOnDisk", "there must be a partition");
   for (int i = 0; i < partitions; ++i) files_.push_back(std::make_unique<File>(folder_ / fmt::format("events-{}", i)));
 }
@@ -189,6 +188,7 @@ void EventsOnDisk::take(const EventArrays& events, const Vocabulary& users, int 
 void EventsOnDisk::order(int unit) {
   std::vector<Block>().swap(blocks_);
   for (const auto& file : files_) {
+    between_();
     EventArrays all;
     Vocabulary users;
     file->rewind();
@@ -223,6 +223,7 @@ NumberedUsers EventsOnDisk::number_users(std::span<const std::int64_t> counts, C
   NameRuns runs(space);
   std::size_t before = 0;
   for (const auto& file : files_) {
+    between_();
     file->rewind();
     const Vocabulary users = get_users(*file);
     runs.add(users, counts.subspan(before, index(users.size())));
@@ -235,6 +236,7 @@ NumberedUsers EventsOnDisk::number_users(std::span<const std::int64_t> counts, C
 
 void EventsOnDisk::each(Access access, const std::function<void(OrderedEvents&)>& visit) {
   for (const auto& file : files_) {
+    between_();
     file->rewind();
     file->pass<std::uint32_t>(), file->pass<char>();  // the users
     const off_t begin = file->at();

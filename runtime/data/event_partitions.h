@@ -23,8 +23,10 @@ namespace tradewind::runtime {
 
 class EventsOnDisk final : public EventPartitions, public EventTaker {
  public:
-  /// In `folder`, which is there and is of nobody else. Throws DataError where files cannot be written.
-  EventsOnDisk(std::filesystem::path folder, int partitions);
+  /// In `folder`, which is there and is of nobody else. `between` is called before each partition that is gone over, and may
+  /// throw, which ends the work. Throws DataError where files cannot be written.
+  EventsOnDisk(
+      std::filesystem::path folder, int partitions, std::function<void()> between = [] {});
   ~EventsOnDisk() override;
   EventsOnDisk(const EventsOnDisk&) = delete;
   EventsOnDisk& operator=(const EventsOnDisk&) = delete;
@@ -43,6 +45,7 @@ class EventsOnDisk final : public EventPartitions, public EventTaker {
   class File;
   struct Block;
   std::filesystem::path folder_;
+  std::function<void()> between_;
   std::vector<std::unique_ptr<File>> files_;
   std::vector<Block> blocks_;  // what is taken, by partition
   std::int32_t users_ = 0;

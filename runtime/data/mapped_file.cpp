@@ -7,18 +7,15 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
 
-#include "kernels/base/error.h"
+#include "runtime/data/file_error.h"
 
 namespace tradewind::runtime {
 namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail(const char* doing, const fs::path& file) {
-  throw DataError(fmt::format("{} {}: {}", doing, file.string(), std::system_category().message(errno)));
-}
+[[noreturn]] void fail(const char* doing, const fs::path& file) { throw file_error(doing, file, errno); }
 
 class Descriptor {
  public:

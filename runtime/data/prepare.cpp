@@ -15,6 +15,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/parallel.h"
 #include "runtime/checkpoint/files.h"
+#include "runtime/data/byte_stream.h"
 #include "runtime/data/corpus_parts.h"
 #include "runtime/data/prepared_file.h"
 #include "runtime/data/prepared_stage.h"
@@ -39,10 +40,9 @@ struct Source {
 Source source_of(const DataConfig& config, const std::string& part, const std::string& path, const std::string& key) {
   Source source{.part = part, .key = key, .path = path, .options = read_options(config, path, key)};
   struct stat info {};
-  if (::stat(path.c_str(), &info) == 0) {  // else opening it says what is wrong
-    source.file_bytes = static_cast<std::uint64_t>(info.st_size);
-    source.modified = std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
-  }
+  if (::stat(path.c_str(), &info) != 0) ByteStream::open(path, key);  // says what is wrong
+  source.file_bytes = static_cast<std::uint64_t>(info.st_size);
+  source.modified = std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
   return source;
 }
 

@@ -5,11 +5,11 @@
 #include <xxhash.h>
 
 #include <cerrno>
-#include <system_error>
 
 #include "kernels/base/error.h"
 #include "runtime/checkpoint/files.h"
 #include "runtime/checkpoint/hdf5_driver.h"
+#include "runtime/data/file_error.h"
 #include "runtime/data/prepared_file.h"
 
 namespace tradewind::runtime {
@@ -60,7 +60,7 @@ class NewFile {
 
   void close() {
     ok(file_.close(), "closing the file");
-    if (failure_ != 0) throw DataError(fmt::format("writing {}: {}", path_.string(), std::system_category().message(failure_)));
+    if (failure_ != 0) throw file_error("writing", path_, failure_);
   }
 
  private:
@@ -122,7 +122,7 @@ void write(int descriptor, const fs::path& path, std::uint64_t offset, std::stri
   while (!bytes.empty()) {
     const ssize_t put = ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) throw DataError(fmt::format("writing {}: {}", path.string(), std::system_category().message(errno)));
+    if (put < 0) throw file_error("writing", path, errno);
     bytes.remove_prefix(static_cast<std::size_t>(put));
     offset += static_cast<std::uint64_t>(put);
   }
@@ -133,7 +133,7 @@ void write(int descriptor, const fs::path& path, std::uint64_t offset, std::stri
 void create_prepared(const fs::path& path, const nlohmann::json& tokenizer, const nlohmann::json& description,
                      std::vector<PreparedArray>& arrays) {
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (descriptor < 0) throw DataError(fmt::format("creating {}: {}", path.string(), std::system_category().message(errno)));
+  if (descriptor < 0) throw file_error("creating", path, errno);
   const std::unique_ptr<const int, void (*)(const int*)> closer(&descriptor, [](const int* d) { ::close(*d); });
   std::vector<std::string> texts;
   std::vector<PreparedArray> all;
@@ -151,12 +151,10 @@ void create_prepared(const fs::path& path, const nlohmann::json& tokenizer, cons
   out.close();
   for (std::size_t i = 0; i < texts.size(); ++i) write(descriptor, path, all[i].offset, texts[i]);
   struct stat info {};
-  if (fstat(descriptor, &info) != 0)
-    throw DataError(fmt::format("looking at {}: {}", path.string(), std::system_category().message(errno)));
+  if (fstat(descriptor, &info) != 0) throw file_error("looking at", path, errno);
   const auto bytes = static_cast<std::uint64_t>(info.st_size);
   write(descriptor, path, 0, user_block(all, bytes, checksum_of_rest(descriptor, all, bytes)));
-  if (::fsync(descriptor) != 0)
-    throw DataError(fmt::format("syncing {}: {}", path.string(), std::system_category().message(errno)));
+  if (::fsync(descriptor) != 0) throw file_error("syncing", path, errno);
   arrays.assign(all.begin() + static_cast<std::ptrdiff_t>(texts.size()), all.end());
 }
 

@@ -2,18 +2,22 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include <cerrno>
+#include <functional>
 #include <system_error>
+#include <utility>
 
 #include "kernels/base/error.h"
 #include "runtime/checkpoint/files.h"
+#include "runtime/data/byte_stream.h"
 #include "runtime/data/event_partitions.h"
+#include "runtime/data/file_error.h"
 #include "runtime/data/mapped_file.h"
 #include "runtime/data/prepared_file.h"
+#include "runtime/data/work_folder.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -74,9 +78,23 @@ std::int64_t modified(const fs::path& file) {
   return static_cast<std::int64_t>(fs::last_write_time(file).time_since_epoch().count());
 }
 
+/// Throws DataError, also where the file becomes shorter meanwhile (a mapped one would end the process then).
 std::uint64_t checksum_of_file(const fs::path& file) {
-  const auto [bytes, owner] = map_file(file);
-  return XXH3_64bits(bytes.data(), bytes.size());
+  try {
+    return std::stoull(InputFile(file).checksum(), nullptr, 16);
+  } catch (const CheckpointError& e) {
+    throw DataError(e.what());
+  }
+}
+
+/// It is there, and can be read twice: for its checksum, and to prepare.
+void check_source(const Source& source) {
+  std::error_code missing;
+  const fs::file_status status = fs::status(source.path, missing);
+  if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status))
+    throw DataError(fmt::format("{} = \"{}\" is no file, and what is prepared is read twice. Write it to a file, and name that",
+                                source.key, source.path));
+  ByteStream::open(source.path, source.key);  // says what is wrong
 }
 
 json description_of(const Source& source) {
@@ -110,54 +128,20 @@ void check_kind(const PreparedFile& file) {
                                 file.path().string()));
 }
 
-/// Of one process at a time, and empty but for its lock.
-class WorkFolder {
- public:
-  explicit WorkFolder(fs::path folder) : folder_(std::move(folder)), was_there_(fs::exists(folder_)) {
-    fs::create_directories(folder_);
-    const fs::path lock = folder_ / "lock";
-    descriptor_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (descriptor_ < 0 || ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      const int failure = errno;
-      if (descriptor_ >= 0) ::close(descriptor_);
-      if (failure == EWOULDBLOCK)
-        throw DataError(fmt::format("another process is preparing: {} is in use. Wait for it", folder_.string()));
-      throw DataError(fmt::format("{}: {}", lock.string(), std::system_category().message(failure)));
-    }
-    for (const auto& left : fs::directory_iterator(folder_))
-      if (left.path() != lock) fs::remove(left.path());
-  }
-  ~WorkFolder() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-    ::close(descriptor_);
-  }
-  WorkFolder(const WorkFolder&) = delete;
-  WorkFolder& operator=(const WorkFolder&) = delete;
-  const fs::path& path() const { return folder_; }
-  /// A process died that had it.
-  bool was_there() const { return was_there_; }
-
- private:
-  fs::path folder_;
-  bool was_there_;
-  int descriptor_ = -1;
-};
-
 struct Stopped {};
 
 /// Hands events on and looks up now and then.
 class Watched final : public EventTaker {
  public:
-  Watched(EventTaker& to, PrepareObserver& observer) : to_(to), observer_(observer) {}
+  Watched(EventTaker& to, std::function<void()> look) : to_(to), look_(std::move(look)) {}
   void take(const EventArrays& events, const Vocabulary& users, int unit) override {
-    if (observer_.stop_requested()) throw Stopped();
+    look_();
     to_.take(events, users, unit);
   }
 
  private:
   EventTaker& to_;
-  PrepareObserver& observer_;
+  std::function<void()> look_;
 };
 
 /// Bytes that become an array of the file.
@@ -179,9 +163,7 @@ Contents contents_of(const char* name, std::span<const T> values) {
 void write_contents(const fs::path& file, const std::vector<Contents>& contents, const std::vector<PreparedArray>& arrays) {
   const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
   const std::unique_ptr<const int, void (*)(const int*)> closer(&descriptor, [](const int* d) { ::close(*d); });
-  const auto fail = [&](const char* doing) {
-    throw DataError(fmt::format("{} {}: {}", doing, file.string(), std::system_category().message(errno)));
-  };
+  const auto fail = [&](const char* doing) { throw file_error(doing, file, errno); };
   if (descriptor < 0) fail("opening");
   for (std::size_t i = 0; i < contents.size(); ++i) {
     auto bytes = contents[i].bytes;
@@ -213,6 +195,11 @@ void write_file(const fs::path& file, const Interactions& data, const json& desc
   const PreparedFile again(file);  // compares checksums
 }
 
+/// JSON and HDF5's texts are UTF-8; kinds of events may be bytes that are not.
+std::string in_utf8(const std::string& text) {
+  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
 bool prepared_before(const fs::path& to, const json& key, const std::vector<Source>& sources, bool fresh) {
   if (!fs::exists(to)) return false;
   if (!is_prepared(to))
@@ -239,15 +226,19 @@ Prepared prepare_interactions(const InteractionsConfig& config, std::uint64_t se
   config.check();
   const json key = key_of(config, seed);
   const auto sources = sources_of(config);
+  for (const Source& source : sources) check_source(source);
   if (prepared_before(options.to, key, sources, options.fresh)) return Prepared::kBefore;
   fs::path folder = options.to;
   folder += ".unfinished";
-  const WorkFolder work(folder);
+  const WorkFolder work(folder, options.fresh);
   if (work.was_there()) observer.on_note("the last prepare of it ended before it was done; this one begins anew");
   try {
     observer.on_progress("reading " + config.path, 0, 0);
-    EventsOnDisk events(work.path(), partitions);
-    Watched watched(events, observer);
+    const auto look = [&] {
+      if (observer.stop_requested()) throw Stopped();
+    };
+    EventsOnDisk events(work.path(), partitions, look);
+    Watched watched(events, look);
     ThrowProblems sink;
     json descriptions = json::array();
     for (const Source& source : sources) descriptions.push_back(description_of(source));
@@ -259,14 +250,15 @@ Prepared prepare_interactions(const InteractionsConfig& config, std::uint64_t se
     for (std::size_t i = 0; i < sources.size(); ++i)
       if (!is_same(sources[i], descriptions[i]))
         throw DataError(fmt::format("{} changed while it was read. Prepare it once more when it is whole", sources[i].path));
+    look();
     observer.on_progress("writing " + options.to.string(), 0, 0);
+    const std::string summary = in_utf8(data.summary);
     const fs::path file = work.path() / "prepared.h5";
-    write_file(
-        file, data,
-        {{"kind", kKind}, {"key", key}, {"sources", descriptions}, {"summary", data.summary}, {"checksum", data.checksum}});
+    write_file(file, data,
+               {{"kind", kKind}, {"key", key}, {"sources", descriptions}, {"summary", summary}, {"checksum", data.checksum}});
     fs::rename(file, options.to);
     sync_directory(options.to.has_parent_path() ? options.to.parent_path() : fs::path("."));
-    observer.on_note(data.summary);
+    observer.on_note(summary);
     return Prepared::kNow;
   } catch (const Stopped&) {
     return Prepared::kStopped;

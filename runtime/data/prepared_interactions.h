@@ -19,8 +19,9 @@
 namespace tradewind::runtime {
 
 /// Reads the table of events; options' threads, pieces and vocabulary_size are not looked at. kBefore: the file is there, made
-/// of the same table in the same way; nothing was done. kStopped: the observer asked for it; the same call begins anew. Throws
-/// as load_interactions and prepare_text do. From the main thread (HDF5).
+/// of the same table in the same way; nothing was done. kStopped: the observer, which is asked before each
+/// partition that is gone over, asked for it; the same call begins anew. Throws as load_interactions and prepare_text do, and
+/// where the table is no regular file or the work folder (work_folder.h) is not its own. From the main thread (HDF5).
 Prepared prepare_interactions(const InteractionsConfig& config, std::uint64_t seed, const PrepareOptions& options,
                               PrepareObserver& observer, int partitions = 128);
 

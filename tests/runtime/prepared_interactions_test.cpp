@@ -1,6 +1,7 @@
 #include "runtime/data/prepared_interactions.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <boost/test/unit_test.hpp>
 #include <fstream>
@@ -10,7 +11,9 @@
 #include "kernels/base/error.h"
 #include "runtime/data/event_partitions.h"
 #include "runtime/data/mapped_file.h"
+#include "runtime/data/prepared_stage.h"
 #include "runtime/data/sequence_dataset.h"
+#include "runtime/data/work_folder.h"
 #include "tests/support/event_tables.h"
 #include "tests/support/throws.h"
 
@@ -28,8 +31,8 @@ class Quiet final : public PrepareObserver {
  public:
   void on_progress(const std::string&, std::uint64_t, std::uint64_t) override {}
   void on_note(const std::string&) override {}
-  bool stop_requested() override { return stop; }
-  bool stop = false;
+  bool stop_requested() override { return asked++ == stop_at; }
+  int asked = 0, stop_at = -1;
 };
 
 std::string bytes_of(const fs::path& file) {
@@ -212,10 +215,94 @@ BOOST_AUTO_TEST_CASE(what_is_stale_or_otherwise_is_refused) {
 BOOST_AUTO_TEST_CASE(a_stop_or_an_error_leaves_nothing_behind) {
   const fs::path to = table_folder().path() / "stopped.h5";
   Quiet observer;
-  observer.stop = true;
+  observer.stop_at = 0;
   BOOST_TEST((prepare_interactions(config_of(random_table(9, 100)), 5, {.to = to}, observer) == Prepared::kStopped));
   check_throws<DataError>([&] { prepare(config_of("user,item\na,b\n,c\n"), 4, true, to); },
                           {":3:1", "the id of the user is empty"});
   BOOST_TEST(!fs::exists(to));
   BOOST_TEST(!fs::exists(to.string() + ".unfinished"));
+}
+
+// While it reads, orders, counts, leaves out and numbers.
+BOOST_AUTO_TEST_CASE(it_stops_wherever_it_is_asked_to) {
+  InteractionsConfig config = config_of(random_table(10, 2000));
+  config.time_key = "time";
+  config.repeats = "first";
+  config.min_user_events = 5;
+  const fs::path to = table_folder().path() / "any.h5";
+  constexpr int kPartitions = 3;
+  int at = 0;
+  for (;; ++at) {
+    Quiet observer;
+    observer.stop_at = at;
+    if (prepare_interactions(config, 5, {.to = to}, observer, kPartitions) == Prepared::kNow) break;
+    BOOST_REQUIRE(!fs::exists(to));
+    BOOST_REQUIRE(!fs::exists(to.string() + ".unfinished"));
+  }
+  BOOST_TEST(
+      at >=
+      2 + 7 * kPartitions);  // taken once and written; in order, without repeats, thrice the core, counted, numbered, moved
+}
+
+BOOST_AUTO_TEST_CASE(kinds_that_are_no_utf8_do_not_end_it) {
+  InteractionsConfig config = config_of("user,item,kind\na,x,buy\na,y,buy\nb,y,buy\nb,x,ans\xE4hen\n", "latin.csv");
+  config.event_key = "kind";
+  config.events = "buy";
+  BOOST_REQUIRE((prepare(config) == Prepared::kNow));
+  const std::string summary = load_interactions(prepared(config), 5).summary;
+  BOOST_TEST((summary.find("1 \"ans\xEF\xBF\xBDhen\"") != std::string::npos), summary);
+}
+
+BOOST_AUTO_TEST_CASE(a_table_that_cannot_be_read_twice_is_refused) {
+  InteractionsConfig config = config_of("user,item\na,x\na,y\n", "there.csv");
+  const fs::path to = table_folder().path() / "there.h5";
+  BOOST_REQUIRE((prepare(config, 1, false, to) == Prepared::kNow));
+  fs::remove(config.path);
+  const auto refuse = [&](const std::string& path, const std::vector<std::string>& parts) {
+    config.path = path;
+    for (const fs::path& file : {to, table_folder().path() / "never.h5"})
+      check_throws<DataError>([&] { prepare(config, 1, false, file); }, parts);
+  };
+  refuse(config.path, {"data.path", "there.csv\" cannot be opened: No such file", "--set data.path=FILE"});
+  refuse(table_folder().path().string(), {"is a folder; name a file in it"});
+  const fs::path pipe = table_folder().path() / "pipe.csv";
+  BOOST_REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  refuse(pipe.string(), {"pipe.csv\" is no file", "Write it to a file"});
+}
+
+BOOST_AUTO_TEST_CASE(what_is_anothers_in_its_folder_stays) {
+  const InteractionsConfig config = config_of("user,item\na,x\na,y\n");
+  const fs::path to = table_folder().path() / "others.h5", folder = to.string() + ".unfinished";
+  const auto put = [&](const char* name) {
+    fs::create_directories(folder);
+    std::ofstream(folder / name) << "mine";
+  };
+  put("notes.txt");
+  for (const bool fresh : {false, true})
+    check_throws<DataError>([&] { prepare(config, 1, fresh, to); }, {"notes.txt in it is none", "--to"});
+  BOOST_TEST(bytes_of(folder / "notes.txt") == "mine");
+  fs::remove_all(folder);
+
+  put("key.json"), put("0.tokens");
+  check_throws<DataError>([&] { prepare(config, 1, false, to); }, {"a text that is half prepared", "--fresh"});
+  BOOST_TEST(bytes_of(folder / "0.tokens") == "mine");
+  BOOST_TEST((prepare(config, 1, true, to) == Prepared::kNow));
+  BOOST_TEST(!fs::exists(folder));
+
+  fs::remove(to);
+  put("prepared.h5"), put("events-3"), put("column-17");  // of events, of a process that died
+  BOOST_TEST((prepare(config, 1, false, to) == Prepared::kNow));
+}
+
+// One lock for both, so that neither removes what the other is writing.
+BOOST_AUTO_TEST_CASE(events_and_a_text_are_not_prepared_in_one_folder_at_once) {
+  const fs::path folder = table_folder().path() / "both.h5.unfinished";
+  {
+    const PreparedStage text(folder, {{"key", 1}}, false);
+    check_throws<DataError>([&] { WorkFolder(folder, true); }, {"another process is preparing"});
+    BOOST_TEST(fs::exists(folder / "key.json"));
+  }
+  fs::remove_all(folder);
+  const WorkFolder events(folder, false);
+  check_throws<DataError>([&] { PreparedStage(folder, {{"key", 1}}, true); }, {"another process is preparing"});
 }
