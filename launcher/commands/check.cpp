@@ -4,6 +4,7 @@
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
+#include "launcher/next_command.h"
 #include "launcher/output.h"
 #include "launcher/run_config.h"
 #include "runtime/core/terminal.h"
@@ -25,8 +26,9 @@ usage: tradewind check CONFIG [--set KEY=VALUE]... [--examples N] [--json]
 Names file, row, column and repair. Errors are what training would stop at; it
 reads by the same code, so that what passes here loads there. Of events it also
 names what loads and may not be meant: events that are there twice, users too
-short to be tested, items that only the test has, ids with blanks around them,
-times in another unit. Exit code 0: it would load; 3: it would not.
+short to be tested, items that only the test has, ids with blanks around them
+or with other capitals than another, times in another unit. Exit code 0: it
+would load; 3: it would not.
 
 examples:
   tradewind check my.toml
@@ -42,7 +44,8 @@ runtime::CheckReport check(const RunConfig& config, std::int64_t examples) {
   return runtime::check_interactions(config.interactions, static_cast<std::uint64_t>(config.run.seed), most);
 }
 
-void print(const CheckReport& report, const std::string& config) {
+/// `next`: a command to try.
+void print(const CheckReport& report, const std::string& next) {
   for (const Finding& finding : report.findings) {
     runtime::say(stdout, fmt::format("{}: {} {}", finding.error ? "ERROR" : "worth a look", finding.count, finding.kind));
     for (const auto& problem : finding.examples) runtime::say(stdout, "  " + problem.text());
@@ -53,7 +56,7 @@ void print(const CheckReport& report, const std::string& config) {
   std::int64_t errors = 0;
   for (const Finding& finding : report.findings) errors += finding.error ? finding.count : 0;
   runtime::say(stdout, errors == 0
-                           ? fmt::format("it can be read; try: tradewind train {}", config)
+                           ? "it can be read; try: " + next
                            : fmt::format("{} error{}; training would stop at the first", errors, errors == 1 ? "" : "s"));
 }
 
@@ -94,7 +97,7 @@ int run_check(const Arguments& arguments, const models::Registry& registry) {
   if (json)
     print_json(json_of(report));
   else
-    print(report, config);
+    print(report, command_with("train", config, overrides));
   return static_cast<int>(report.good() ? ExitCode::kDone : ExitCode::kData);
 }
 

@@ -6,6 +6,7 @@
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
+#include "launcher/next_command.h"
 #include "launcher/output.h"
 #include "launcher/run_config.h"
 #include "runtime/core/terminal.h"
@@ -86,7 +87,8 @@ void print_outcome(const std::filesystem::path& to, const char* state, bool done
   print_json(out);
 }
 
-int prepare(RunConfig& config, runtime::PrepareOptions options, bool json) {
+/// `next`: a command to try.
+int prepare(RunConfig& config, runtime::PrepareOptions options, const std::string& next, bool json) {
   options.threads = make_host_context(config)->threads();
   Observer observer(json);
   const bool events = config.model->data_kind() == models::DataKind::kInteractions;
@@ -94,17 +96,21 @@ int prepare(RunConfig& config, runtime::PrepareOptions options, bool json) {
       events
           ? runtime::prepare_interactions(config.interactions, static_cast<std::uint64_t>(config.run.seed), options, observer)
           : runtime::prepare_text(config.data, options, observer);
-  const char *state = "", *said = "";
+  const char* state = "";
+  std::string said;
   switch (outcome) {
     case runtime::Prepared::kStopped:
       state = "stopped";
       said = events ? "stopped; the same command begins anew" : "stopped; run the same command again to go on";
       break;
-    case runtime::Prepared::kBefore: state = "prepared before", said = "{0} is prepared already; nothing was done"; break;
-    case runtime::Prepared::kNow: state = "prepared", said = "{0}; try: tradewind train CONFIG --set data.prepared={0}"; break;
+    case runtime::Prepared::kBefore:
+      state = "prepared before";
+      said = options.to.string() + " is prepared already; nothing was done";
+      break;
+    case runtime::Prepared::kNow: state = "prepared", said = options.to.string() + "; try: " + next; break;
   }
   if (json) print_outcome(options.to, state, outcome != runtime::Prepared::kStopped);
-  observer.on_note(fmt::format(fmt::runtime(said), options.to.string()));
+  observer.on_note(said);
   return outcome == runtime::Prepared::kStopped ? static_cast<int>(ExitCode::kRequeue) : 0;
 }
 
@@ -129,7 +135,8 @@ int run_prepare(const Arguments& arguments, const models::Registry& registry) {
   if (events && options.vocabulary_size > 0) line.complain("--vocabulary-size is of a text, and the model reads events");
   options.to = !to.empty() ? to : events ? run.interactions.prepared : run.data.prepared;
   if (options.to.empty()) line.complain("where to? Give --to FILE, as in --to corpus.h5, or set data.prepared");
-  return prepare(run, options, json);
+  if (!to.empty()) overrides.push_back("data.prepared=" + to);
+  return prepare(run, options, command_with("train", config, overrides), json);
 }
 
 }  // namespace tradewind::launcher

@@ -10,6 +10,7 @@
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
 #include "launcher/dry_run.h"
+#include "launcher/next_command.h"
 #include "launcher/ranks.h"
 #include "launcher/run_data.h"
 #include "launcher/session.h"
@@ -320,8 +321,8 @@ int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::
   const auto outcome = (fitted ? fit_once : step_through)(config, training, checkpoint ? &*checkpoint : nullptr);
   progress.finish();
   const std::string next = config.model->data_kind() == models::DataKind::kText
-                               ? "generate " + place.path.string() + " --prompt \"...\""
-                               : "recommend " + place.path.string() + " --users USERS.csv";
+                               ? "generate " + shell_word(place.path.string()) + " --prompt \"...\""
+                               : "recommend " + shell_word(place.path.string()) + " --users USERS.csv";
   const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
   const double seconds = fitted ? passed.count() : observer.seconds();
   const std::string result = fitted ? text("one pass in %.1f s", seconds)

@@ -54,6 +54,9 @@ BOOST_FIXTURE_TEST_CASE(data_without_errors_ends_with_0_and_what_to_do_next, Sho
   expect(check({"shop.toml"}), 0,
          {"6 item_never_trained", "events.csv:4: item \"rug\" is in the test, and never in training",
           "9 events of 3 users with 3 items", "it can be read; try: tradewind train shop.toml"});
+  folder.write("my events.csv", text_of(folder.path() / "events.csv"));
+  expect(check({"shop.toml", "--set", "data.path=my events.csv", "--set", "data.repeats=first"}), 0,
+         {"try: tradewind train shop.toml --set 'data.path=my events.csv' --set data.repeats=first\n"});
   folder.write("reviews.jsonl", "{\"text\": \"A soft towel.\"}\n");
   expect(check({"text.toml"}), 0, {"1 document", "try: tradewind train text.toml"});
 }

@@ -120,6 +120,28 @@ BOOST_FIXTURE_TEST_CASE(bad_rows_end_it_and_nothing_is_left_half_written, Shop) 
   BOOST_TEST(holds(good(prepare("events.h5")).output, "is prepared already"));
 }
 
+BOOST_FIXTURE_TEST_CASE(it_says_how_to_train_on_what_it_made, Shop) {
+  BOOST_TEST(
+      holds(good(prepare("my events.h5", {"data.repeats=first"})).output,
+            "my events.h5; try: tradewind train shop.toml --set data.repeats=first --set 'data.prepared=my events.h5'\n"));
+  BOOST_TEST(holds(good({"prepare", "shop.toml", "--set", "data.prepared=there.h5"}).output,
+                   "there.h5; try: tradewind train shop.toml --set data.prepared=there.h5\n"));
+}
+
+// While it writes partitions, columns, and the file itself.
+BOOST_FIXTURE_TEST_CASE(a_full_disk_ends_it_and_leaves_nothing, Shop) {
+  write_log(folder.path() / "events.csv", 5'000, 300, 300'000);
+  auto command = prepare("events.h5");
+  command.insert(command.begin(), TRADEWIND_BINARY);
+  for (const std::uint64_t room : {0x1000UL, 0x10000UL, 0x100000UL, 0x200000UL, 0x300000UL}) {
+    const Outcome o = Command(command, folder.path(), "C.UTF-8", room).wait();
+    BOOST_CHECK_MESSAGE(o.code == 3 && holds(o.errors, "File too large") && holds(o.errors, "bytes are free on that disk") &&
+                            holds(o.errors, "Make room, then run the same command again"),
+                        room << " bytes: " << o);
+    check_nothing_at(*this, "events.h5");
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(killed_at_any_time_the_same_command_ends_with_the_same_bytes, Shop) {
   write_log(folder.path() / "events.csv", 5'000, 300, 300'000);
   good(prepare("whole.h5"));

@@ -242,6 +242,10 @@ BOOST_AUTO_TEST_CASE(what_is_done_is_not_done_again_and_what_changed_is_refused)
   check_refused(shop.prepare({}, {"--fresh"}), 3, {"data.h5", "no prepared data set", "--to"});
   BOOST_TEST(text_of(shop / "data.h5") == "something else");
   check_refused(shop.run("prepare", {}), 2, {"--to", "data.prepared"});
+  fs::remove(shop / "text.txt");
+  fs::remove(shop / "data.h5");
+  shop.write("data.h5", first);
+  check_refused(shop.prepare({}), 3, {"data.path", "text.txt\" cannot be opened: No such file"});
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_was_prepared_otherwise_is_not_trained_on) {
