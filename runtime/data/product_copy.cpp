@@ -39,7 +39,7 @@ struct Department {
 };
 
 const std::vector<Department>& departments() {
-  static const std::vector<Department> all{
+  static const std::vector<Department> kAll{
       {{{"shirt", 35, "for the office and the evening after"},
         {"jumper", 49, "for the first cold mornings"},
         {"raincoat", 89, "for weather that cannot make up its mind"},
@@ -160,11 +160,11 @@ const std::vector<Department>& departments() {
        {"Wipe with a damp cloth.", "Machine wash in a pillowcase.", "Keep dry.", "Surface wash; let it dry in the sun."},
        {"ages 1 and up", "ages 3 and up", "ages 5 and up", "children and patient parents", "grandparents' houses"}},
   };
-  return all;
+  return kAll;
 }
 
 const std::map<std::string_view, Words>& shared_slots() {
-  static const std::map<std::string_view, Words> slots{
+  static const std::map<std::string_view, Words> kSlots{
       {"brand",
        {"Halden & Sohn", "Northwind", "Maison Clair", "Brackwater", "Fjordlys", "Tinder & Oak", "Casa Alba", "Wren", "Océane",
         "Kestrel Works", "Lumen Nord", "Petit Atelier", "Old Harbour", "Marlow", "Sable & Finch", "Ostara"}},
@@ -203,7 +203,7 @@ const std::map<std::string_view, Words>& shared_slots() {
        {"Free delivery.", "Delivery 3 to 5 days.", "In stock.", "Pick up in store.", "Delivery €4.90.",
         "Back in stock on Monday."}},
   };
-  return slots;
+  return kSlots;
 }
 
 std::string capitalised(std::string text) {
