@@ -1,13 +1,9 @@
 #include "runtime/data/prepare.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <exception>
 #include <functional>
 #include <system_error>
@@ -17,6 +13,7 @@
 #include "runtime/checkpoint/files.h"
 #include "runtime/data/byte_stream.h"
 #include "runtime/data/corpus_parts.h"
+#include "runtime/data/prepared_assembly.h"
 #include "runtime/data/prepared_file.h"
 #include "runtime/data/prepared_stage.h"
 #include "runtime/text/bpe_trainer.h"
@@ -29,16 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-/// A text that becomes a part of the prepared file.
-struct Source {
-  std::string part, key, path;
-  ReadOptions options;
-  std::uint64_t file_bytes = 0;
-  std::int64_t modified = 0;  // nanoseconds
-};
-
-Source source_of(const DataConfig& config, const std::string& part, const std::string& path, const std::string& key) {
-  Source source{.part = part, .key = key, .path = path, .options = read_options(config, path, key)};
+PreparedSource source_of(const DataConfig& config, const std::string& part, const std::string& path, const std::string& key) {
+  PreparedSource source{.part = part, .key = key, .path = path, .options = read_options(config, path, key)};
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) ByteStream::open(path, key);  // says what is wrong
   source.file_bytes = static_cast<std::uint64_t>(info.st_size);
@@ -81,7 +70,8 @@ class Preparation {
     if (!take_tokenizer(stage)) return Prepared::kStopped;
     for (std::size_t part = 0; part < sources_.size(); ++part)
       if (!encode(stage, part)) return Prepared::kStopped;
-    finish(stage);
+    observer_.on_progress("putting " + options_.to.string() + " together", 0, 0);
+    observer_.on_note(put_together(stage, sources_, key_, *tokenizer_, options_.to));
     return Prepared::kNow;
   }
 
@@ -115,7 +105,7 @@ class Preparation {
     if (tokenizer_ && !config_.vocabulary.empty())
       out["data.vocabulary (checksum)"] = checksum_of(tokenizer_->to_json().dump());
     if (options_.vocabulary_size > 0) out["--vocabulary-size"] = options_.vocabulary_size;
-    for (const Source& source : sources_) {
+    for (const PreparedSource& source : sources_) {
       out[source.key] = source.path;
       out[source.key + " (bytes)"] = source.file_bytes;
       if (sources_.size() > 1 && source.options.format != read.format)
@@ -126,18 +116,14 @@ class Preparation {
 
   bool found_before();
   void remove_leftover(const fs::path& folder) const;
-  bool same_contents(const Source& source, const json& before);
+  bool same_contents(const PreparedSource& source, const json& before);
   bool take_tokenizer(PreparedStage& stage);
   bool encode(PreparedStage& stage, std::size_t part);
   void encode_piece(Work& work, TextEncoder& encoder, std::vector<std::int32_t>& ids) const;
-  void finish(PreparedStage& stage);
-  json describe(PreparedStage& stage) const;
-  std::vector<PreparedArray> arrays_of(PreparedStage& stage) const;
-  void copy(const PreparedStage& stage, const fs::path& file, const std::vector<PreparedArray>& arrays) const;
 
   /// Reads `source` from where `stream` is to its end, a batch of pieces at a time: `body(work, thread)` on all threads, then
   /// `take(works, position)` on this one. False where it was to stop.
-  bool for_each_batch(DocumentStream& stream, const Source& source, const std::string& what,
+  bool for_each_batch(DocumentStream& stream, const PreparedSource& source, const std::string& what,
                       const std::function<void(Work&, int)>& body,
                       const std::function<void(std::span<Work>, const DocumentStream::Position&)>& take);
 
@@ -145,12 +131,12 @@ class Preparation {
   const PrepareOptions& options_;
   PrepareObserver& observer_;
   bool separate_;
-  std::vector<Source> sources_;
+  std::vector<PreparedSource> sources_;
   std::shared_ptr<Tokenizer> tokenizer_;
   json key_;
 };
 
-bool Preparation::for_each_batch(DocumentStream& stream, const Source& source, const std::string& what,
+bool Preparation::for_each_batch(DocumentStream& stream, const PreparedSource& source, const std::string& what,
                                  const std::function<void(Work&, int)>& body,
                                  const std::function<void(std::span<Work>, const DocumentStream::Position&)>& take) {
   const std::uint64_t total = stream.compression().empty() ? source.file_bytes : 0;
@@ -208,7 +194,7 @@ void Preparation::remove_leftover(const fs::path& folder) const {
 }
 
 /// By time of change, else by contents.
-bool Preparation::same_contents(const Source& source, const json& before) {
+bool Preparation::same_contents(const PreparedSource& source, const json& before) {
   if (source.modified == before.at("modified")) return true;
   DocumentStream stream(source.path, source.options, options_.piece_bytes, whole_characters);
   return stream.skip_to({.bytes = before.at("bytes"), .checksum = before.at("checksum")});
@@ -225,7 +211,7 @@ bool Preparation::take_tokenizer(PreparedStage& stage) {
   std::u32string characters;
   WordCounts words;
   json checksums = json::array();
-  for (const Source& source : sources_) {
+  for (const PreparedSource& source : sources_) {
     if (bpe && source.part != "training") continue;
     DocumentStream stream(source.path, source.options, options_.piece_bytes, bpe ? last_word_boundary : whole_characters);
     const auto look = [&](Work& work, int) {
@@ -289,7 +275,7 @@ void Preparation::encode_piece(Work& work, TextEncoder& encoder, std::vector<std
 
 bool Preparation::encode(PreparedStage& stage, std::size_t part) {
   if (stage.part(part).done) return true;
-  const Source& source = sources_[part];
+  const PreparedSource& source = sources_[part];
   DocumentStream stream(source.path, source.options, options_.piece_bytes,
                         [this](std::string_view text) { return tokenizer_->cut(text); });
   const auto changed = [&] {
@@ -336,93 +322,6 @@ bool Preparation::encode(PreparedStage& stage, std::size_t part) {
   }
   stage.append(part, last);
   return true;
-}
-
-json Preparation::describe(PreparedStage& stage) const {
-  json sources = json::array();
-  std::int64_t tokens = 0, documents = 0;
-  for (std::size_t i = 0; i < sources_.size(); ++i) {
-    const auto& part = stage.part(i);
-    sources.push_back({{"part", sources_[i].part},
-                       {"path", sources_[i].path},
-                       {"file_bytes", sources_[i].file_bytes},
-                       {"modified", sources_[i].modified},
-                       {"bytes", part.position.bytes},
-                       {"checksum", part.position.checksum},
-                       {"documents", part.documents},
-                       {"tokens", part.tokens}});
-    tokens += part.tokens, documents += part.documents;
-  }
-  return {{"key", key_},
-          {"sources", sources},
-          {"summary",
-           fmt::format("{} tokens of {} document{}, tokenizer {}, vocabulary {}", with_commas(tokens), with_commas(documents),
-                       documents == 1 ? "" : "s", tokenizer_->name(), with_commas(tokenizer_->vocabulary_size()))}};
-}
-
-std::vector<PreparedArray> Preparation::arrays_of(PreparedStage& stage) const {
-  const int width = fits_two_bytes(tokenizer_->vocabulary_size()) ? 2 : 4;
-  std::vector<PreparedArray> arrays;
-  for (std::size_t i = 0; i < sources_.size(); ++i) {
-    const auto checksum = [&](PreparedStage::File file) {
-      const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
-      XXH3_64bits_reset(state.get());
-      stage.read(i, file, [&](std::span<const char> bytes) { XXH3_64bits_update(state.get(), bytes.data(), bytes.size()); });
-      return XXH3_64bits_digest(state.get());
-    };
-    const std::string group = "/" + sources_[i].part;
-    arrays.push_back({.name = group + "/tokens",
-                      .bytes_each = width,
-                      .count = stage.part(i).tokens,
-                      .checksum = checksum(PreparedStage::File::kTokens)});
-    arrays.push_back({.name = group + "/documents",
-                      .bytes_each = 8,
-                      .count = stage.part(i).documents,
-                      .checksum = checksum(PreparedStage::File::kDocuments)});
-  }
-  return arrays;
-}
-
-void Preparation::copy(const PreparedStage& stage, const fs::path& file, const std::vector<PreparedArray>& arrays) const {
-  const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
-  const std::unique_ptr<const int, void (*)(const int*)> closer(&descriptor, [](const int* d) { ::close(*d); });
-  const auto fail = [&](const char* doing) {
-    throw DataError(
-        fmt::format("{} {}: {}. What is done so far is kept: make room where the disk is full, then run the same "
-                    "command again",
-                    doing, file.string(), std::system_category().message(errno)));
-  };
-  if (descriptor < 0) fail("opening");
-  for (std::size_t i = 0; i < arrays.size(); ++i) {
-    std::uint64_t at = arrays[i].offset;
-    const auto kind = i % 2 == 0 ? PreparedStage::File::kTokens : PreparedStage::File::kDocuments;
-    stage.read(i / 2, kind, [&](std::span<const char> bytes) {
-      while (!bytes.empty()) {
-        const ssize_t put = ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(at));
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) fail("writing");
-        at += static_cast<std::uint64_t>(put);
-        bytes = bytes.subspan(static_cast<std::size_t>(put));
-      }
-    });
-  }
-  if (::fsync(descriptor) != 0) fail("syncing");
-}
-
-/// Under a temporary name, read again, then renamed.
-void Preparation::finish(PreparedStage& stage) {
-  observer_.on_progress("putting " + options_.to.string() + " together", 0, 0);
-  const json description = describe(stage);
-  std::vector<PreparedArray> arrays = arrays_of(stage);
-  const fs::path file = stage.folder() / "prepared.h5";
-  fs::remove(file);  // of an earlier try
-  create_prepared(file, tokenizer_->to_json(), description, arrays);
-  copy(stage, file, arrays);
-  const PreparedFile again(file);
-  fs::rename(file, options_.to);
-  sync_directory(options_.to.has_parent_path() ? options_.to.parent_path() : fs::path("."));
-  stage.remove();
-  observer_.on_note(description.at("summary"));
 }
 
 }  // namespace
