@@ -1,7 +1,8 @@
 // A table in HDF5: a dataset of one dimension for each column, all of one length, of text, integers or floating-point numbers.
 //
 // Held in memory are of each column 65,536 numbers, 16 MiB of texts of one length, or 512 others, and of one that is in chunks
-// a chunk.
+// a chunk. HDF5 1.10 does not survive every damaged file: of 250 with up to three bits changed, six ended the process in its
+// heap of texts of any length (H5HG_read).
 #pragma once
 
 #include <cstdint>
