@@ -240,8 +240,9 @@ void InteractionsConfig::describe(Fields& f) {
       "item_number_columns", item_number_columns,
       "Columns of items that hold numbers, e.g. \"price\", of which number_ranges are made. An empty field, in HDF5 NaN, is no "
       "value.");
-  f.field("list_separator", list_separator,
-          "The character between values where a field of item_columns holds several, e.g. \"|\"; \"\": each holds one.");
+  f.field(
+      "list_separator", list_separator,
+      "What stands between values where a field of item_columns holds several, e.g. \"|\" or \", \"; \"\": each holds one.");
   f.field("number_ranges", number_ranges, "How many ranges a column of numbers becomes, of equally many items.",
           {.min = 1, .max = 1 << 20});
   f.field("min_value_items", min_value_items,
@@ -303,8 +304,6 @@ void InteractionsConfig::check_items() const {
   std::ranges::sort(names);
   if (const auto twice = std::ranges::adjacent_find(names); twice != names.end())
     refuse(fmt::format("data.item_columns and data.item_number_columns name \"{}\" twice. Leave one of them", *twice));
-  if (list_separator.size() > 1)
-    refuse(fmt::format("data.list_separator = \"{}\" is more than one character. Set it to one, e.g. \"|\"", list_separator));
 }
 
 BuiltInteractions build_interactions(const EventLog& log, EventPartitions& events, const InteractionsConfig& config,

@@ -52,8 +52,8 @@ struct ItemAttributes {
 
 /// Reads data.items for these items. With a model's attributes the meaning of their rows stays. Throws ConfigError where keys
 /// do not go together or columns are not the model's, and DataError as TableStream does or where no item is in the table. Told
-/// to `sink`, with file, line and column, and passed over: an empty or too long id or value, an item that is there twice, what
-/// is no number in a column of numbers.
+/// to `sink`, with file, line and column, and passed over: an id that is empty, an id or value that is too long, an item that
+/// is there twice, what is no number in a column of numbers.
 ItemAttributes load_item_attributes(const InteractionsConfig& config, const Vocabulary& items, ProblemSink& sink,
                                     const ItemAttributes* existing = nullptr);
 

@@ -116,12 +116,17 @@ class Reader {
     const std::string_view rest = table[c + 1];
     if (rest.empty()) return;
     ItemColumn& column = out_.columns[c];
-    const std::string separators = config_.list_separator + kListSeparator;
+    const std::string& separator = config_.list_separator;
     for (std::size_t at = 0; at != std::string_view::npos;) {
-      const std::size_t end = rest.find_first_of(separators, at);
+      const std::size_t of_array = rest.find(kListSeparator, at);
+      const std::size_t named = separator.empty() ? std::string_view::npos : rest.find(separator, at);
+      const std::size_t end = std::min(of_array, named);
       std::string_view value = rest.substr(at, end == std::string_view::npos ? end : end - at);
-      at = end == std::string_view::npos ? end : end + 1;
-      if (!config_.list_separator.empty()) value = without_blanks(value);
+      if (end == std::string_view::npos)
+        at = end;
+      else
+        at = end + (end == named ? separator.size() : 1);
+      if (!separator.empty()) value = without_blanks(value);
       if (value.size() > kLongestId) return report_long(table, c + 1, value, fmt::format("a value of \"{}\"", column.name));
       if (!value.empty() && item >= 0) column.ids[index(item)].push_back(column.names.add(value, 0));
     }
