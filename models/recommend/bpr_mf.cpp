@@ -1,7 +1,5 @@
 #include "models/recommend/bpr_mf.h"
 
-#include <cmath>
-
 #include "kernels/embedding.h"
 #include "runtime/core/transfer.h"
 #include "runtime/ops/candidate_loss.h"
@@ -10,13 +8,6 @@
 namespace tradewind::models {
 
 using namespace runtime;  // NOLINT: a model is written in the runtime's terms
-
-namespace {
-
-/// Glorot & Bengio (2010) for a matrix [rows, columns].
-float xavier_deviation(std::int64_t rows, std::int64_t columns) { return std::sqrt(2.0F / static_cast<float>(rows + columns)); }
-
-}  // namespace
 
 void BprConfig::describe(Fields& f) {
   f.field("channels", channels, "Width of a user's and of an item's vector.", {.min = 1});
@@ -32,9 +23,9 @@ std::unique_ptr<Task> BprConfig::build(const ModelInputs& inputs) const {
 
 BprMf::BprMf(const BprConfig& config, std::int64_t users, std::int64_t items) : config_(config) {
   const auto table = [&](const char* name, std::int64_t rows) {
-    const float deviation =
-        config.init_deviation > 0 ? static_cast<float>(config.init_deviation) : xavier_deviation(rows, config.channels);
-    return &store_.add(name, {rows, config.channels}, Init::normal(deviation), true);
+    const Init init = config.init_deviation > 0 ? Init::normal(static_cast<float>(config.init_deviation))
+                                                : Init::xavier_normal(rows, config.channels);
+    return &store_.add(name, {rows, config.channels}, init, true);
   };
   users_ = table("user_embedding.weight", users);
   items_ = table("item_embedding.weight", items);

@@ -80,9 +80,8 @@ Variable HstuBlock::operator()(Tape& tape, const Variable& x, const Sequences& r
 
 Hstu::Hstu(const HstuConfig& config, std::int64_t items) : config_(config), items_(items) {
   const std::int64_t C = config.channels, T = config.context_length;
-  const auto positions = static_cast<float>(std::sqrt(2.0 / static_cast<double>(T + C)));  // Xavier's normal
   table_ = &store_.add("item_embedding.weight", {items, C}, Init::normal(static_cast<float>(config.init_deviation)), true);
-  positions_ = &store_.add("position_embedding.weight", {T, C}, Init::normal(positions), true);
+  positions_ = &store_.add("position_embedding.weight", {T, C}, Init::xavier_normal(T, C), true);
   embedding_dropout_ = dropout_site(config.dropout, "embedding");
   for (std::int64_t i = 0; i < config.layers; ++i) {
     store_.begin_block();

@@ -36,6 +36,10 @@ struct Init {
   static Init xavier_uniform(std::int64_t out, std::int64_t in) {
     return uniform(std::sqrt(6.0F / static_cast<float>(out + in)));
   }
+  /// The same variance (equation 12).
+  static Init xavier_normal(std::int64_t out, std::int64_t in) {
+    return normal(std::sqrt(2.0F / static_cast<float>(out + in)));
+  }
 };
 
 /// kSparse: rows and values, for a table [V, C] of which lookups and candidate losses use few rows in a step.

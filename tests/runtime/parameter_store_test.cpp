@@ -94,6 +94,14 @@ BOOST_AUTO_TEST_CASE(uniform_values_fill_their_range_evenly) {
   for (const int n : tenths) BOOST_CHECK_CLOSE(n, 301 * 99 / 10.0, 7.0);  // 3.9 standard deviations
 }
 
+// Equations 12 and 16 of Glorot & Bengio, of the same variance.
+BOOST_AUTO_TEST_CASE(xaviers_matrices_have_the_same_variance) {
+  const Init normal = Init::xavier_normal(301, 99), even = Init::xavier_uniform(301, 99);
+  BOOST_CHECK(normal.kind == Init::Kind::kNormal && even.kind == Init::Kind::kUniform);
+  BOOST_CHECK_CLOSE(normal.value, std::sqrt(2.0 / 400), 1e-5);
+  BOOST_CHECK_CLOSE(normal.value, even.value / std::sqrt(3.0), 1e-5);
+}
+
 BOOST_AUTO_TEST_CASE(only_touched_parameters_are_updated_and_the_first_touch_assigns) {
   Context context({}, 1, 1);
   ParameterStore store;
