@@ -15,8 +15,9 @@
 namespace tradewind::launcher {
 namespace {
 
-const char* const kHelp = R"(The items most like an item: those whose vectors point the same way, or,
-of item_knn, those that the same users had.
+const char* const kHelp = R"(The items most like an item: those whose vectors point the same way (cosine),
+or, of item_knn, its neighbours, which the same users had (similarity: of the
+users of both, with model.shrink), and no others.
 
 usage: tradewind similar RUN --item ID [--top N] [--json]
                          [--checkpoint best|last|STEP]
@@ -25,7 +26,8 @@ usage: tradewind similar RUN --item ID [--top N] [--json]
   --item ID       an item, by the id that the shop's data has for it
   --top N         how many (default 10)
   --checkpoint C  best (default where the run was evaluated), last, or a step
-  --json          print one JSON object; else a CSV: rank,item,cosine
+  --json          print one JSON object, which says what the likeness is; else a
+                  CSV: rank,item,cosine, or of item_knn rank,item,similarity
 
 examples:
   tradewind similar runs/sasrec-shop --item SKU-1007
@@ -60,16 +62,19 @@ int run_similar(const Arguments& arguments, const models::Registry& registry) {
   auto waiting = std::make_unique<Waiting>("loading the checkpoint");
   const LoadedRun loaded = load_run(run, which.empty() ? best_or_last(run) : which, {}, registry);
   models::Ranker& model = loaded.ranker();
-  const auto best = models::similar_items(*loaded.context, model, item_of(*loaded.items, id), top, loaded.items->candidates());
+  const auto [best, name, meaning] =
+      models::similar_items(*loaded.context, model, item_of(*loaded.items, id), top, loaded.items->candidates());
   waiting.reset();
+  if (best.empty()) warn(fmt::format("no item is like \"{}\" to this model", id));
   if (json) {
-    nlohmann::ordered_json out = {{"item", id}, {"similar", nlohmann::ordered_json::array()}};
+    nlohmann::ordered_json out = {
+        {"item", id}, {"likeness", name}, {"meaning", meaning}, {"similar", nlohmann::ordered_json::array()}};
     for (const auto& [item, score] : best)
-      out["similar"].push_back({{"item", std::string(loaded.items->name(item))}, {"cosine", score}});
+      out["similar"].push_back({{"item", std::string(loaded.items->name(item))}, {name, score}});
     print_json(out);
     return 0;
   }
-  std::printf("rank,item,cosine\n");
+  std::printf("rank,item,%s\n", name.c_str());
   for (std::size_t r = 0; r < best.size(); ++r)
     std::printf("%zu,%s,%.6f\n", r + 1, runtime::csv_field(loaded.items->name(best[r].item)).c_str(),
                 static_cast<double>(best[r].score));

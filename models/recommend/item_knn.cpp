@@ -177,11 +177,14 @@ CatalogueScores ItemKnn::scores(Context& context, const Batch& batch) {
   return {.queries = {}, .items = {}, .bias = {}, .given = on_device(context, out)};
 }
 
-CatalogueScores ItemKnn::likeness(Context& context, std::int32_t item) {
+Likeness ItemKnn::likeness(Context& context, std::int32_t item) {
   const Tensor out(host_allocator(), {1, items_}, DType::kFloat32);
   out.zero();
   add_neighbours(out.data<float>(), item);
-  return {.queries = {}, .items = {}, .bias = {}, .given = on_device(context, out)};
+  return {.scores = {.queries = {}, .items = {}, .bias = {}, .given = on_device(context, out)},
+          .name = "similarity",
+          .meaning = "users that had both items, over the root of the product of those that had each, plus model.shrink",
+          .some_unlike = true};
 }
 
 std::vector<ItemKnn::Neighbour> ItemKnn::neighbours_of(std::int32_t item) const {

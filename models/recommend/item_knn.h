@@ -50,8 +50,8 @@ class ItemKnn final : public Ranker, public runtime::Fitted {
   /// Added up on the host, in order of the items; on a GPU the block is carried there.
   CatalogueScores scores(runtime::Context& context, const runtime::Batch& batch) override;
   std::int64_t queries_at_once() const override;
-  /// The similarities to its neighbours; 0 to all others.
-  CatalogueScores likeness(runtime::Context& context, std::int32_t item) override;
+  /// The similarities to its neighbours; all others are unlike it.
+  Likeness likeness(runtime::Context& context, std::int32_t item) override;
 
   struct Neighbour {
     std::int32_t item;

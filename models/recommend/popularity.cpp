@@ -58,7 +58,7 @@ Tensor Popularity::item_vectors(Context& context) {
   return out;
 }
 
-CatalogueScores Popularity::likeness(Context&, std::int32_t) {
+Likeness Popularity::likeness(Context&, std::int32_t) {
   throw ConfigError(
       "popularity knows how often an item is bought, not what it is like; ask a run of another model, as item_knn");
 }

@@ -37,7 +37,7 @@ class Popularity final : public Recommender, public runtime::Fitted {
   runtime::Tensor queries(runtime::Context& context, const runtime::Batch& batch) override;
   runtime::Tensor item_vectors(runtime::Context& context) override;
   runtime::Tensor item_bias() override { return bias_; }
-  CatalogueScores likeness(runtime::Context& context, std::int32_t item) override;
+  Likeness likeness(runtime::Context& context, std::int32_t item) override;
 
  private:
   std::int64_t items_;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/base/bfloat16.h"
 #include "kernels/embedding.h"
 #include "runtime/core/transfer.h"
 
@@ -41,14 +42,22 @@ kernels::Catalogue CatalogueScores::catalogue() const {
           .dtype = queries.dtype()};
 }
 
+Tensor host_floats(const Tensor& x) {
+  const Tensor host = on_host(x);
+  if (host.dtype() == DType::kFloat32) return host;
+  const Tensor out(host_allocator(), host.shape(), DType::kFloat32);
+  const auto* const bits = static_cast<const std::uint16_t*>(host.raw());
+  for (std::int64_t i = 0; i < out.elements(); ++i) out.data<float>()[i] = kernels::float_of_bfloat16_bits(bits[i]);
+  return out;
+}
+
 CatalogueScores CatalogueScores::on_host() const {
-  const auto here = [](const Tensor& x) { return x.defined() ? runtime::on_host(x) : x; };
+  const auto here = [](const Tensor& x) { return x.defined() ? host_floats(x) : x; };
   return {.queries = here(queries), .items = here(items), .bias = here(bias), .given = here(given)};
 }
 
 float CatalogueScores::score(std::int64_t n, std::int32_t item) const {
   if (given.defined()) return given.data<float>()[n * given.size(1) + item];
-  require(queries.dtype() == DType::kFloat32, "CatalogueScores", "vectors are float32");
   const std::int64_t C = items.size(1);
   double score = bias.defined() ? bias.data<float>()[item] : 0;
   for (std::int64_t c = 0; c < C; ++c) score += double{queries.data<float>()[n * C + c]} * items.data<float>()[item * C + c];
@@ -68,9 +77,8 @@ bool Recommender::keep_items(Context& context) {
   return true;
 }
 
-CatalogueScores Recommender::likeness(Context& context, std::int32_t item) {
-  const Tensor vectors = runtime::on_host(item_vectors(context));
-  require(vectors.dtype() == DType::kFloat32, "likeness", "vectors are float32");
+Likeness Recommender::likeness(Context& context, std::int32_t item) {
+  const Tensor vectors = host_floats(item_vectors(context));
   const std::int64_t V = vectors.size(0), C = vectors.size(1);
   const Tensor unit(host_allocator(), {V, C}, DType::kFloat32);
   for (std::int64_t v = 0; v < V; ++v) {
@@ -81,7 +89,9 @@ CatalogueScores Recommender::likeness(Context& context, std::int32_t item) {
     for (std::int64_t c = 0; c < C; ++c) unit.data<float>()[v * C + c] = static_cast<float>(from[c] * by);
   }
   const Tensor query = unit.view(item * C, {1, C});
-  return {.queries = on_device(context, query), .items = on_device(context, unit), .bias = {}, .given = {}};
+  return {.scores = {.queries = on_device(context, query), .items = on_device(context, unit), .bias = {}, .given = {}},
+          .name = "cosine",
+          .meaning = "of the items' vectors"};
 }
 
 }  // namespace tradewind::models

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <string>
 
 #include "kernels/catalogue.h"
 #include "runtime/core/transfer.h"
@@ -15,16 +16,25 @@ namespace tradewind::models {
 
 /// Scores of S queries against every item, where the context computes: products that nobody holds, or a block of them.
 struct CatalogueScores {
-  runtime::Tensor queries, items, bias;  // [S, C], [V, C] of one type, and [V] float32 or undefined
+  runtime::Tensor queries, items, bias;  // [S, C], [V, C], and [V] or undefined; of one type
   runtime::Tensor given;                 // [S, V] float32; then the others are undefined
 
   std::int64_t size() const { return given.defined() ? given.size(0) : queries.size(0); }
   std::int64_t items_scored() const { return given.defined() ? given.size(1) : items.size(0); }
   /// As kernels/catalogue.h takes them, without exclusions. Throws InternalError where the two sides do not fit.
   kernels::Catalogue catalogue() const;
-  /// Of query n and an item, on the host: one of few. Throws InternalError where vectors are not float32.
+  /// Of query n and an item, of on_host(): one of few.
   float score(std::int64_t n, std::int32_t item) const;
+  /// In float32.
   CatalogueScores on_host() const;
+};
+
+/// How much every item is like one item.
+struct Likeness {
+  CatalogueScores scores;    // of one query
+  std::string name;          // of a score, as a column and a key: "cosine"
+  std::string meaning;       // "of the items' vectors"
+  bool some_unlike = false;  // an item with the score 0 is not like it at all
 };
 
 class Ranker : public runtime::Task {
@@ -39,8 +49,8 @@ class Ranker : public runtime::Task {
   /// where that is done already, or there is nothing to keep. Through Scoring alone.
   virtual bool keep_items(runtime::Context& /*context*/) { return false; }
   virtual void drop_items() {}
-  /// One query: how much every item is like `item`. Throws ConfigError where the model does not tell.
-  virtual CatalogueScores likeness(runtime::Context& context, std::int32_t item) = 0;
+  /// How much every item is like `item`. Throws ConfigError where the model does not tell.
+  virtual Likeness likeness(runtime::Context& context, std::int32_t item) = 0;
   /// Whether there is something to recommend by: a history, or a user that the model has met. `user` is -1 where nobody knows
   /// its number.
   virtual bool knows(std::int32_t /*user*/, std::span<const std::int32_t> history) const { return !history.empty(); }
@@ -53,7 +63,7 @@ class Recommender : public Ranker {
   virtual runtime::Tensor queries(runtime::Context& context, const runtime::Batch& batch) = 0;
   /// [V, C], what the scores are products with.
   virtual runtime::Tensor item_vectors(runtime::Context& context) = 0;
-  /// [V] float32 to be added to the scores; undefined where there is none.
+  /// [V] in the type of item_vectors(), to be added to the scores; undefined where there is none.
   virtual runtime::Tensor item_bias() { return {}; }
 
   CatalogueScores scores(runtime::Context& context, const runtime::Batch& batch) override;
@@ -61,7 +71,7 @@ class Recommender : public Ranker {
   bool keep_items(runtime::Context& context) override;
   void drop_items() override { kept_items_ = {}; }
   /// Cosines of the items' vectors.
-  CatalogueScores likeness(runtime::Context& context, std::int32_t item) override;
+  Likeness likeness(runtime::Context& context, std::int32_t item) override;
 
  private:
   runtime::Tensor kept_items_;  // [V, C] within a Scoring
@@ -85,6 +95,9 @@ class Scoring {
 
 /// The last row of each sequence of x [N, C]: [S, C]; zeros where a sequence has none.
 runtime::Tensor last_rows(runtime::Context& context, const runtime::Tensor& x, const runtime::Batch& batch);
+
+/// On the host in float32, of float32 or bfloat16.
+runtime::Tensor host_floats(const runtime::Tensor& x);
 
 /// Values of the host where the context computes.
 template <class T>

@@ -12,6 +12,10 @@ using namespace runtime;  // NOLINT: as models are written
 
 namespace {
 
+[[noreturn]] void throw_not_a_number(const char* what) {
+  throw DataError(std::string(what) + ": a score is not a number; the model's parameters are damaged");
+}
+
 std::vector<std::vector<Scored>> best_of(Context& context, const kernels::Catalogue& catalogue, std::int64_t top) {
   const std::int64_t k = std::min(top, catalogue.V);
   const Tensor ids = context.tensor({catalogue.N, k}, DType::kInt32), scores = context.tensor({catalogue.N, k});
@@ -20,7 +24,7 @@ std::vector<std::vector<Scored>> best_of(Context& context, const kernels::Catalo
   std::vector<std::vector<Scored>> out(static_cast<std::size_t>(catalogue.N));
   for (std::int64_t i = 0; i < catalogue.N * k; ++i) {
     const Scored scored{host_ids.data<std::int32_t>()[i], host_scores.data<float>()[i]};
-    if (std::isnan(scored.score)) throw DataError("recommending: a score is not a number; the model's parameters are damaged");
+    if (std::isnan(scored.score)) throw_not_a_number("recommending");
     if (scored.item >= 0) out[static_cast<std::size_t>(i / k)].push_back(scored);
   }
   return out;
@@ -85,21 +89,25 @@ std::vector<float> score_pairs(Context& context, Ranker& model, const Asked& ask
       if (pairs[i].history >= first && pairs[i].history < end) out[i] = scores.score(pairs[i].history - first, pairs[i].item);
     first = end;
   });
+  if (std::ranges::any_of(out, [](float score) { return std::isnan(score); })) throw_not_a_number("scoring pairs");
   return out;
 }
 
-std::vector<Scored> similar_items(Context& context, Ranker& model, std::int32_t item, std::int64_t top,
-                                  std::span<const std::uint8_t> allow) {
-  const auto likeness = model.likeness(context, item);
+Similar similar_items(Context& context, Ranker& model, std::int32_t item, std::int64_t top,
+                      std::span<const std::uint8_t> allow) {
+  auto likeness = model.likeness(context, item);
   const std::int64_t offsets[] = {0, 1};
   const std::int32_t itself[] = {item};
   const Tensor at = on_device_of<std::int64_t>(context, offsets), excluded = on_device_of<std::int32_t>(context, itself);
-  auto catalogue = likeness.catalogue();
+  auto catalogue = likeness.scores.catalogue();
   catalogue.exclude_offsets = at.data<std::int64_t>();
   catalogue.exclude = excluded.data<std::int32_t>();
   const Tensor allowed = allow.empty() ? Tensor() : on_device_of<std::uint8_t>(context, allow);
   if (!allow.empty()) catalogue.allow = allowed.data<std::uint8_t>();
-  return best_of(context, catalogue, top)[0];
+  Similar out{
+      .items = best_of(context, catalogue, top)[0], .name = std::move(likeness.name), .meaning = std::move(likeness.meaning)};
+  if (likeness.some_unlike) std::erase_if(out.items, [](const Scored& scored) { return scored.score == 0; });
+  return out;
 }
 
 }  // namespace tradewind::models

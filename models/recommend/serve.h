@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "models/recommend/recommender.h"
@@ -39,12 +40,18 @@ struct Pair {
   std::int32_t item;
 };
 
-/// The model's scores of pairs of a history and an item, in order.
+/// The model's scores of pairs of a history and an item, in order. Throws DataError where one is not a number.
 std::vector<float> score_pairs(runtime::Context& context, Ranker& model, const Asked& asked, std::span<const Pair> pairs,
                                const runtime::HistoryForm& form);
 
-/// The `top` items that Ranker::likeness ranks highest, without itself. `allow`: as in ServeOptions.
-std::vector<Scored> similar_items(runtime::Context& context, Ranker& model, std::int32_t item, std::int64_t top,
-                                  std::span<const std::uint8_t> allow = {});
+struct Similar {
+  std::vector<Scored> items;  // best first
+  std::string name, meaning;  // of the scores, as Likeness says
+};
+
+/// The `top` items that Ranker::likeness ranks highest, without itself; fewer where no more are like it. `allow`: as in
+/// ServeOptions.
+Similar similar_items(runtime::Context& context, Ranker& model, std::int32_t item, std::int64_t top,
+                      std::span<const std::uint8_t> allow = {});
 
 }  // namespace tradewind::models

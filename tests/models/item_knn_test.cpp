@@ -124,9 +124,12 @@ BOOST_AUTO_TEST_CASE(neighbours_and_scores_are_those_of_the_definition) {
         const double got = scores.data<float>()[s * 60 + v];
         BOOST_CHECK_MESSAGE(std::abs(got - want) <= 1e-6, "history " << s << ", item " << v << ": " << got << ", not " << want);
       }
-    const auto like = models::similar_items(context, model, 3, 1);
-    BOOST_CHECK_EQUAL(like[0].item, model.neighbours_of(3)[0].item);
-    BOOST_CHECK_EQUAL(like[0].score, model.neighbours_of(3)[0].similarity);
+    const auto like = models::similar_items(context, model, 3, 60).items;
+    BOOST_REQUIRE_EQUAL(like.size(), model.neighbours_of(3).size());
+    for (std::size_t i = 0; i < like.size(); ++i) {
+      BOOST_CHECK_EQUAL(like[i].item, model.neighbours_of(3)[i].item);
+      BOOST_CHECK_EQUAL(like[i].score, model.neighbours_of(3)[i].similarity);
+    }
   }
 }
 
