@@ -103,6 +103,9 @@ RunConfig read_run_config(const std::filesystem::path& file, const std::vector<s
     throw ConfigError(
         "data.items = \"" + config.interactions.items + "\": model.name = \"" + config.model_name +
         "\" knows items by their ids alone. Leave data.items and its columns empty, or set model.name = \"two_tower\"");
+  if (config.model->fitted() && !config.run.from.empty())
+    throw ConfigError("run.from: model.name = \"" + config.model_name +
+                      "\" learns all that it knows in one pass over its data; leave run.from out");
   config.schedule.check(config.train.steps);
   return config;
 }

@@ -293,9 +293,6 @@ runtime::TrainOutcome fit_once(RunConfig& config, const Training& t, const runti
 int train_in(RunConfig& config, const Place& place, runtime::Log& log, runtime::Context& context, Ranks& ranks) {
   const auto start = std::chrono::steady_clock::now();
   const bool fitted = config.model->fitted();
-  if (fitted && !config.run.from.empty())
-    throw ConfigError("run.from: model.name = \"" + config.model_name +
-                      "\" learns all that it knows in one pass over its data; leave run.from out");
   runtime::Progress progress(log);
   const runtime::StopSignals signals;  // from here on, so that a stop while data is read ends with 75 too
   progress.phase("reading data");

@@ -222,6 +222,7 @@ BOOST_FIXTURE_TEST_CASE(a_model_that_is_counted_is_a_run_like_any_other, Shop) {
   refused({"export", "run", "--to", "vectors", "--format", "vectors"}, 2, "no vectors of items");
   refused({"train", "knn.toml", "--set", "train.steps=5"}, 2, "train");
   refused({"train", "knn.toml", "--fresh", "--set", "run.from=run"}, 2, "leave run.from out");
+  BOOST_CHECK(!fs::exists(folder.path() / "run" / "old"));  // what was there stays in its place
 
   good({"train", "popularity.toml", "--set", "run.directory=popular"});
   const auto popular = evaluated("popular");
