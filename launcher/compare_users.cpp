@@ -41,7 +41,7 @@ Results read_results(const fs::path& file) {
   std::erase_if(columns, [](const std::string& column) { return column.starts_with("slice "); });
   out.metrics.assign(columns.begin() + 1, columns.end());
   std::int64_t line = 1;
-  for (const auto& row : read_columns(file, columns, "compare")) {
+  for (const auto& row : read_columns(file, columns, "compare", 1)) {
     ++line;
     std::vector<double> values;
     for (std::size_t i = 1; i < row.size(); ++i) {

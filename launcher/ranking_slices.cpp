@@ -231,7 +231,7 @@ GroupedColumn grouped(const std::vector<std::optional<std::string>>& rows) {
 std::vector<std::optional<std::string>> column_by_id(const std::string& file, const std::string& id_column,
                                                      const std::string& column, const runtime::Vocabulary& names,
                                                      const std::string& option) {
-  const runtime::TableOptions options{.format = runtime::table_format_of_name(file), .path_key = option};
+  const runtime::TableOptions options{.format = runtime::table_format_of_name(file, option), .path_key = option};
   runtime::TableStream rows(file, options, {{id_column, option, true}, {column, option}});
   runtime::ThrowProblems sink;
   Column out(index(names.size()));

@@ -52,7 +52,7 @@ int predict(const PredictOptions& options, const models::Registry& registry) {
   waiting->now("reading data");
   const RunData data = load_run_data(run.config, run.checkpoint.get());
   const auto& keys = run.config.interactions;
-  const auto rows = read_columns(options.pairs, {keys.user_key, keys.item_key}, "--pairs");
+  const auto rows = read_columns(options.pairs, {keys.user_key, keys.item_key}, "--pairs", 2);
   waiting.reset();
 
   run.context->set_stable_rows(true);  // a score does not depend on what else is asked for

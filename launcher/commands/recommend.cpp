@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
 #include "launcher/command_line.h"
 #include "launcher/commands/commands.h"
@@ -29,7 +31,8 @@ usage: tradewind recommend RUN --users FILE [--top N]
 
   RUN             a run of a recommender
   --users FILE    the users: CSV or JSON lines with a column named as in
-                  data.user_key; the ids are those of the shop
+                  data.user_key; the ids are those of the shop. Each user is
+                  answered once
   --user ID       a user; may be given many times
   --top N         items for each (default 10)
   --format F      csv (default): user,rank,item,score; jsonl: an object a user;
@@ -79,6 +82,7 @@ class Answers {
       for (const std::int32_t item : history.subspan(hidden)) std::printf("      %s\n", named(item).c_str());
       if (!known) std::printf("  %s; what is most popular\n", history.empty() ? "no history" : "new to the run");
       for (std::size_t r = 0; r < best.size(); ++r) std::printf("  %2zu. %s\n", r + 1, named(best[r].item).c_str());
+      if (best.empty()) std::printf("  nothing is left that may be recommended\n");
       return;
     }
     if (format_ == "jsonl") {
@@ -97,7 +101,7 @@ class Answers {
   std::string named(std::int32_t item) const {
     const std::string id(items_.name(item));
     const auto title = titles_.find(id);
-    return title == titles_.end() ? id : id + "  " + title->second;
+    return title == titles_.end() || title->second.empty() ? id : id + "  " + title->second;
   }
   const runtime::Vocabulary& items_;
   std::string format_;
@@ -132,17 +136,38 @@ std::vector<models::Scored> first_of(const std::vector<models::Scored>& popular,
   return out;
 }
 
+/// Those asked for, in that order, each once.
+std::vector<std::string> users_of(const RecommendOptions& options, const RunConfig& config) {
+  auto given = options.users;
+  if (!options.users_file.empty())
+    for (auto& id : read_ids(options.users_file, config.interactions.user_key, "--users")) given.push_back(std::move(id));
+  std::vector<std::string> out;
+  std::unordered_set<std::string> met;
+  for (auto& id : given)
+    if (met.insert(id).second) out.push_back(std::move(id));
+  if (out.size() < given.size())
+    warn(fmt::format("{} users are given {} times in all; each is answered once", out.size(), given.size()));
+  return out;
+}
+
+/// What may be recommended: all of it where that is empty.
 std::vector<std::uint8_t> allowed(const RecommendOptions& options, const RunConfig& config, const runtime::Vocabulary& items) {
   if (options.allow.empty()) return items.candidates();
   std::vector<std::uint8_t> out(static_cast<std::size_t>(items.size()), 0);
-  std::int64_t unknown = 0;
-  for (const std::string& id : read_ids(options.allow, config.interactions.item_key, "--allow")) {
+  const auto ids = read_ids(options.allow, config.interactions.item_key, "--allow");
+  std::size_t unknown = 0;
+  for (const std::string& id : ids) {
     const std::int32_t item = items.find(id);
     if (item < 0)
       ++unknown;
     else
       out[static_cast<std::size_t>(item)] = 1;
   }
+  if (unknown == ids.size())
+    throw DataError(fmt::format(
+        "--allow {}: {}, so that there is nothing to recommend; is its column {} that of the items' ids?", options.allow,
+        ids.empty() ? "it names no item" : fmt::format("the run knows none of its {} items", unknown),
+        config.interactions.item_key));
   if (unknown > 0)
     warn(fmt::format("{} items of {} are not known to the run and cannot be recommended", unknown, options.allow));
   return out;
@@ -157,13 +182,11 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
   const RunData data = load_run_data(run.config, run.checkpoint.get());
   const auto& users = *data.interactions->users;
   const auto& items = *data.interactions->items;
-  auto wanted = options.users;
-  if (!options.users_file.empty())
-    for (auto& id : read_ids(options.users_file, run.config.interactions.user_key, "--users")) wanted.push_back(std::move(id));
+  const auto wanted = users_of(options, run.config);
   const auto allow = allowed(options, run.config, items);
   std::map<std::string, std::string> titles;
   if (!options.titles.empty())
-    for (auto& row : read_columns(options.titles, {run.config.interactions.item_key, "title"}, "--titles"))
+    for (auto& row : read_columns(options.titles, {run.config.interactions.item_key, "title"}, "--titles", 1))
       titles[row[0]] = std::move(row[1]);
   const auto popular = by_popularity(items, allow);
   waiting.reset();
@@ -176,7 +199,7 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
                                    .leave_out_seen = !options.keep_seen,
                                    .allow = allow};
   constexpr std::size_t kAtOnce = 256;
-  std::int64_t unknown = 0;
+  std::int64_t unknown = 0, nothing = 0;
   for (std::size_t begin = 0; begin < wanted.size(); begin += kAtOnce) {
     const auto some = std::span(wanted).subspan(begin, std::min(kAtOnce, wanted.size() - begin));
     std::vector<std::vector<std::int32_t>> histories;
@@ -201,13 +224,17 @@ int recommend(const RecommendOptions& options, const models::Registry& registry)
     const auto best = models::recommend(*run.context, model, {histories, numbers, times}, serve);
     for (std::size_t i = 0; i < some.size(); ++i) {
       unknown += known[i] ? 0 : 1;
-      if (known[i] || options.unknown == "popular")
-        answers.print(some[i], histories[i], known[i],
-                      known[i] ? best[i]
-                               : first_of(popular, options.top,
-                                          options.keep_seen ? std::span<const std::int32_t>() : std::span(histories[i])));
+      if (!known[i] && options.unknown != "popular") continue;
+      const auto answer = known[i] ? best[i]
+                                   : first_of(popular, options.top,
+                                              options.keep_seen ? std::span<const std::int32_t>() : std::span(histories[i]));
+      nothing += answer.empty() ? 1 : 0;
+      answers.print(some[i], histories[i], known[i], answer);
     }
   }
+  if (nothing > 0)
+    warn(fmt::format("{} of {} users have had all that may be recommended and got nothing; --keep-seen gives it again", nothing,
+                     wanted.size()));
   if (unknown > 0)
     warn(fmt::format("{} of {} users have no history in {} that the run could go by and {}", unknown, wanted.size(),
                      data.source, options.unknown == "skip" ? "were passed over" : "got the most popular items"));
@@ -233,6 +260,7 @@ int run_recommend(const Arguments& arguments, const models::Registry& registry) 
   line.option("--set", options.overrides);
   line.parse(arguments, 1);
   if (options.users.empty() && options.users_file.empty()) line.complain("for whom? give --users FILE or --user ID");
+  if (std::ranges::find(options.users, "") != options.users.end()) line.complain("--user is given an empty id");
   if (options.top < 1) line.complain("--top must be at least 1");
   if (options.format != "csv" && options.format != "jsonl" && options.format != "text")
     line.complain("--format " + options.format + ": give csv, jsonl or text");

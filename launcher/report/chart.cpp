@@ -286,7 +286,9 @@ std::string number_label(double value, double spacing, ChartUnit unit, double la
   return fmt::format("{:.{}f}{}", scaled == 0 ? 0.0 : scaled, digits, suffix);
 }
 
-std::string chart_html(const Chart& chart) {
+std::string chart_html(const Chart& of_all) {
+  Chart chart = of_all;
+  std::erase_if(chart.curves, [](const ChartCurve& c) { return c.points.empty(); });  // of a model that has no steps
   Extent values, steps;
   for (const ChartCurve& c : chart.curves)
     for (const ChartPoint& p : c.points) {

@@ -221,8 +221,10 @@ std::string results(const Runs& runs) {
   row("at step", "best_step", "{:.0f}");
   row("perplexity, best", "perplexity", "{:.3f}");
   row("bits per byte, best", "bits_per_byte", "{:.4f}");
-  text("throughput, median",
-       [&](std::size_t r) { return number_label(runs[r].record.median_rate(), 0) + " " + runs[r].record.unit; });
+  text("throughput, median", [&](std::size_t r) {
+    const double rate = runs[r].record.median_rate();
+    return rate > 0 ? number_label(rate, 0) + " " + runs[r].record.unit : "-";
+  });
   text("time", [&](std::size_t r) { return duration(rows[r]["seconds"].is_null() ? NAN : rows[r]["seconds"].get<double>()); });
   text("memory, highest", [&](std::size_t r) {
     const double peak = runs[r].record.peak_memory();

@@ -196,10 +196,14 @@ std::unique_ptr<ByteStream> ByteStream::open(const std::filesystem::path& file, 
   if (std::filesystem::is_directory(file, ignored))
     throw DataError(fmt::format("{} = \"{}\" is a folder; name a file in it", key, file.string()));
   const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0)
-    throw DataError(fmt::format(
-        "{} = \"{}\" cannot be opened: {} (working directory {}). Set it to a file that is there, e.g. --set {}=FILE", key,
-        file.string(), std::strerror(errno), std::filesystem::current_path(ignored).string(), key));
+  if (descriptor < 0) {
+    const std::string why = std::strerror(errno);
+    throw DataError(fmt::format("{} = \"{}\" cannot be opened: {} (working directory {}). {}", key, file.string(), why,
+                                std::filesystem::current_path(ignored).string(),
+                                key.starts_with("--")
+                                    ? "Give the name of a file that is there"
+                                    : fmt::format("Set it to a file that is there, e.g. --set {}=FILE", key)));
+  }
   auto source = std::make_unique<Source>(file.string(), descriptor);
   // A pipe may hand over less than a magic number at once; a file on disk does not.
   const std::string_view head = source->fill() ? std::string_view(source->at, source->left) : std::string_view();

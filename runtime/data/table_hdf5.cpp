@@ -1,7 +1,6 @@
 #include "runtime/data/table_hdf5.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -122,8 +121,8 @@ TableStream::Hdf5Rows::Hdf5Rows(const std::filesystem::path& file, const std::ve
     if (data.id() < 0) {
       std::vector<std::string> names;
       for (const Hdf5Dataset& dataset : list_hdf5(file).datasets) names.push_back(dataset.name.substr(1));
-      refuse(fmt::format("no dataset \"{}\"{}. Set {} to one of: {}", column.name,
-                         suggestion_text(did_you_mean(column.name, names)), column.key, fmt::join(names, ", ")));
+      refuse(fmt::format("no dataset \"{}\"{}. {}", column.name, suggestion_text(did_you_mean(column.name, names)),
+                         column_repair(column, names)));
     }
     const Handle space(H5Dget_space(data.id()), H5Sclose);
     Handle type(H5Dget_type(data.id()), H5Tclose);

@@ -1,7 +1,6 @@
 #include "runtime/data/table_json.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -129,7 +128,7 @@ std::optional<TableStream::JsonRow::Refusal> TableStream::JsonRow::read(std::str
     if (kind == Kind::kAbsent)
       return Refusal{0, "missing_key",
                      fmt::format("no key \"{}\"{}", name, suggestion_text(did_you_mean(name, handler.others()))),
-                     fmt::format("Set {} to one of: {}", key, fmt::join(handler.others(), ", "))};
+                     column_repair(wanted_[i], handler.others())};
     if (kind == Kind::kText || kind == Kind::kInteger || (kind == Kind::kNumber && !id)) continue;
     const std::size_t offset = offset_of(line, i);
     if (kind == Kind::kNull)

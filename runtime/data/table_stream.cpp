@@ -45,6 +45,11 @@ TableFormat table_format_of_name(const std::filesystem::path& file, const std::s
   if (kind == ".csv" || kind == ".tsv" || kind == ".inter") return TableFormat::kCsv;
   if (kind == ".jsonl" || kind == ".ndjson") return TableFormat::kJsonLines;
   if (kind == ".h5" || kind == ".hdf5") return TableFormat::kHdf5;
+  if (key.starts_with("--"))
+    throw ConfigError(fmt::format(
+        "{} {}: the name does not tell what is in it. Name it .csv, .tsv, .jsonl or .h5, with .gz, .zst or .xz behind "
+        "where it is compressed",
+        key, file.string()));
   if (key != "data.format")
     throw ConfigError(
         fmt::format("the name of {} does not tell what is in it. Set {} to \"csv\" (also of tabs), \"jsonl\" or "
@@ -55,6 +60,12 @@ TableFormat table_format_of_name(const std::filesystem::path& file, const std::s
                   "\"jsonl\", \"spaces\" (a row: user item) or \"sequences\" (a row: user item item ...); with :: or another "
                   "separator of its own it is \"csv\" with data.separator",
                   file.string()));
+}
+
+std::string column_repair(const WantedColumn& wanted, const std::vector<std::string>& columns) {
+  const std::string all = fmt::format("{}", fmt::join(columns, ", "));
+  return wanted.key.starts_with("--") ? fmt::format("Rename one of {}, or give {} another", all, wanted.key)
+                                      : fmt::format("Set {} to one of: {}", wanted.key, all);
 }
 
 TableFormat table_format(const std::string& name, const std::filesystem::path& file) {
@@ -168,7 +179,7 @@ std::size_t TableStream::place_of(const WantedColumn& wanted) const {
     near = did_you_mean(wanted.name, plain);
   }
   const std::string what = fmt::format("no column \"{}\"{}", wanted.name, suggestion_text(near));
-  const std::string repair = fmt::format("Set {} to one of: {}", wanted.key, fmt::join(names, ", "));
+  const std::string repair = column_repair(wanted, names);
   if (!options_.columns.empty()) throw ConfigError(fmt::format("data.columns has {}. {}", what, repair));
   throw ProblemError({.kind = "no_column", .file = name(), .line = line_, .what = what, .repair = repair + header_hint()});
 }

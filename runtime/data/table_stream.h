@@ -26,7 +26,8 @@ namespace tradewind::runtime {
 enum class TableFormat { kCsv, kJsonLines, kSpaces, kSequences, kHdf5 };
 
 /// By the name without .gz, .zst or .xz: .csv, .tsv and .inter are CSV, .jsonl and .ndjson JSON lines, .h5 and .hdf5
-/// HDF5. Throws ConfigError for others: what is within cannot be told. `key`: the config key that can say it.
+/// HDF5. Throws ConfigError for others: what is within cannot be told. `key`: the config key that can say it, or the option
+/// that named the file.
 TableFormat table_format_of_name(const std::filesystem::path& file, const std::string& key = "data.format");
 /// `name` is "auto", "csv", "jsonl", "spaces", "sequences" or "hdf5".
 TableFormat table_format(const std::string& name, const std::filesystem::path& file);
@@ -36,18 +37,21 @@ struct TableOptions {
   std::vector<std::string> columns = {};  // of a file without a line that names them
   std::string separator = {};             // of csv; "": the first line tells
   std::string comment = {};               // lines that begin so are passed over; "": none
-  std::string path_key = "data.path";     // config key that named the file, for messages
+  std::string path_key = "data.path";     // config key, or option, that named the file, for messages
 };
 
 /// Between the values of an array of JSON in the field that it becomes.
 inline constexpr char kListSeparator = '\x1f';
 
-/// A column by the config key that names it, e.g. {"user", "data.user_key", true}.
+/// A column by the config key that names it, e.g. {"user", "data.user_key", true}, or by the option that it belongs to.
 struct WantedColumn {
   std::string name, key;
   bool id = false;         // which in JSON is no number with a fraction
   bool attribute = false;  // which in JSON may be null, an empty field then, or an array of texts and numbers
 };
+
+/// What may be done where there is no such column, and there are these.
+std::string column_repair(const WantedColumn& wanted, const std::vector<std::string>& columns);
 
 class TableStream {
  public:

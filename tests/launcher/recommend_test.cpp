@@ -136,6 +136,8 @@ BOOST_FIXTURE_TEST_CASE(a_log_becomes_recommendations_in_the_shops_own_ids, Shop
   BOOST_REQUIRE_EQUAL(like.at("similar").size(), 5U);
   for (const auto& s : like.at("similar"))
     BOOST_CHECK(s.at("item") != "SKU \"3\", blue" && std::abs(s.at("cosine").get<double>()) <= 1.0001);
+  BOOST_CHECK(like.at("likeness") == "cosine" && like.at("meaning") == "of the items' vectors");
+  BOOST_CHECK_EQUAL(lines(good({"similar", "run", "--item", "SKU-8"}).output)[0], "rank,item,cosine");
   refused({"similar", "run", "--item", "SKU-44"}, 3, "did you mean");
   refused({"generate", "run", "--prompt", "A"}, 2, "generates no text");
   refused({"export", "run", "--to", "hf", "--format", "huggingface"}, 2, "generates no text");
@@ -153,6 +155,39 @@ BOOST_FIXTURE_TEST_CASE(a_log_becomes_recommendations_in_the_shops_own_ids, Shop
   good({"verify", "run"});
   good({"report", "run", "--to", "report.html"});
   good({"inspect", "run"});
+}
+
+BOOST_FIXTURE_TEST_CASE(tables_that_a_person_gives_need_not_be_tidy, Shop) {
+  good({"train", "shop.toml", "--set", "train.steps=5"});
+  // A log as the table of users: each is answered once, in the order of the first time.
+  folder.write("users.csv", "customer\nC-9\nC-1\nC-9\nC-9\nC-2\n");
+  const Outcome some = good({"recommend", "run", "--users", "users.csv", "--user", "C-1", "--top", "1"});
+  const auto rows = lines(some.output);
+  BOOST_REQUIRE_EQUAL(rows.size(), 4U);
+  BOOST_CHECK(rows[1].starts_with("C-1,") && rows[2].starts_with("C-9,") && rows[3].starts_with("C-2,"));
+  BOOST_CHECK_MESSAGE(holds(some.errors, "3 users are given 6 times in all; each is answered once"), some);
+  // An item without a title is shown by its id.
+  folder.write("names.csv", "sku,title\nSKU-28,\nSKU-32,Cup\n");
+  const auto shown =
+      good({"recommend", "run", "--user", "C-9", "--top", "1", "--format", "text", "--titles", "names.csv"}).output;
+  BOOST_CHECK_MESSAGE(holds(shown, "      SKU-28\n") && holds(shown, "      SKU-32  Cup\n"), shown);
+  folder.write("names.csv", "sku,title\n,Cup\n");
+  refused({"recommend", "run", "--user", "C-9", "--format", "text", "--titles", "names.csv"}, 3,
+          "names.csv:2:1: the id is empty");
+  refused({"recommend", "run", "--user", "", "--user", "C-9"}, 2, "--user is given an empty id");
+  refused({"recommend", "run", "--users", "users.dat"}, 2,
+          "--users users.dat: the name does not tell what is in it. Name it .csv");
+  refused({"recommend", "run", "--users", "none.csv"}, 3, "Give the name of a file that is there");
+  refused({"recommend", "run", "--users", "names.csv"}, 3, "no column \"customer\". Rename one of sku, title, or give --users");
+  // A list of another shop's items, or of none; one that the customer has had is not offered again.
+  folder.write("stock.csv", "sku\nA-1\nA-2\n");
+  refused({"recommend", "run", "--user", "C-9", "--allow", "stock.csv"}, 3, "the run knows none of its 2 items");
+  folder.write("stock.csv", "sku\n");
+  refused({"recommend", "run", "--user", "C-9", "--allow", "stock.csv"}, 3, "it names no item");
+  folder.write("stock.csv", "sku\nSKU-32\n");
+  const Outcome left = good({"recommend", "run", "--user", "C-9", "--allow", "stock.csv", "--format", "text"});
+  BOOST_CHECK_MESSAGE(holds(left.output, "  nothing is left that may be recommended\n"), left);
+  BOOST_CHECK_MESSAGE(holds(left.errors, "1 of 1 users have had all that may be recommended"), left);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_model_of_hidden_items_answers_as_the_others_do, Shop) {
@@ -205,7 +240,13 @@ BOOST_FIXTURE_TEST_CASE(a_model_that_is_counted_is_a_run_like_any_other, Shop) {
   BOOST_CHECK_MESSAGE(e.at("hr@10").get<double>() > 0.95 && e.at("hr@10") > e.at("popularity").at("hr@10"), e);
   BOOST_TEST(e.at("step").get<int>() == 1);
   const auto like = nlohmann::json::parse(good({"similar", "run", "--item", "SKU-20", "--top", "2", "--json"}).output);
-  for (const auto& s : like.at("similar")) BOOST_CHECK(s.at("item") == "SKU-19" || s.at("item") == "SKU-21");
+  for (const auto& s : like.at("similar"))
+    BOOST_CHECK((s.at("item") == "SKU-19" || s.at("item") == "SKU-21") && s.at("similarity").get<double>() > 0);
+  BOOST_CHECK(like.at("likeness") == "similarity" && holds(like.at("meaning").get<std::string>(), "model.shrink"));
+  // Of each item eight neighbours are kept; the others are not like it at all.
+  const auto neighbours = lines(good({"similar", "run", "--item", "SKU-20", "--top", "40"}).output);
+  BOOST_CHECK_EQUAL(neighbours[0], "rank,item,similarity");
+  BOOST_CHECK_EQUAL(neighbours.size(), 9U);
   const auto rows = lines(good({"recommend", "run", "--user", "C-9", "--top", "2"}).output);
   BOOST_REQUIRE_EQUAL(rows.size(), 3U);
   BOOST_CHECK_MESSAGE(rows[1].starts_with("C-9,1,SKU-33,") || rows[1].starts_with("C-9,1,SKU-22,"), rows[1]);
@@ -218,7 +259,6 @@ BOOST_FIXTURE_TEST_CASE(a_model_that_is_counted_is_a_run_like_any_other, Shop) {
   std::vector<std::string> names;
   for (const auto& d : exported.at("datasets")) names.push_back(d.at("name"));
   BOOST_TEST(names.size() == 3U);
-  good({"report", "run", "--to", "report.html"});
   refused({"export", "run", "--to", "vectors", "--format", "vectors"}, 2, "no vectors of items");
   refused({"train", "knn.toml", "--set", "train.steps=5"}, 2, "train");
   refused({"train", "knn.toml", "--fresh", "--set", "run.from=run"}, 2, "leave run.from out");
@@ -229,6 +269,11 @@ BOOST_FIXTURE_TEST_CASE(a_model_that_is_counted_is_a_run_like_any_other, Shop) {
   for (const char* metric : {"ndcg@10", "hr@10", "mrr", "loss"})
     BOOST_CHECK_EQUAL(popular.at(metric), popular.at("popularity").at(metric));
   refused({"similar", "popular", "--item", "SKU-20"}, 2, "item_knn");
+  // No curve of steps where there are none, and no speed.
+  good({"report", "run", "popular", "--to", "report.html"});
+  const std::string page = text_of(folder.path() / "report.html");
+  BOOST_CHECK(holds(page, "throughput, median</th><td>-</td><td>-</td>"));
+  BOOST_CHECK(holds(page, "A, validation") && !holds(page, "A, training"));
 
   good({"train", "knn.toml", "--fresh"});
 }
