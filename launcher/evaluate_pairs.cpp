@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <cstdio>
 #include <map>
+#include <tuple>
 
 #include "kernels/base/error.h"
 #include "launcher/evaluate_ranking.h"
@@ -24,6 +26,7 @@ struct LabelledPair {
   std::int32_t user, item;  // -1: not known
   std::uint8_t label;
   std::int64_t before = 0;  // the user's first events, those of its history among them
+  std::int64_t asked = 0;   // the second that what comes next is asked for, where the model reads times
 };
 
 /// How many of the user's events come before a time; before a part all that belong to earlier ones are among the first so many.
@@ -36,8 +39,9 @@ std::int64_t events_before(const runtime::Interactions& data, std::int32_t user,
   return last - begin;
 }
 
-/// A user's items before: of the first events all, or with a part those of earlier ones.
-std::vector<std::int32_t> history_of(const runtime::Interactions& data, const LabelledPair& pair, const PairsRequest& request) {
+/// What a user had before: of the first events all, or with a part those of earlier ones. Without times.
+std::vector<std::int32_t> items_before(const runtime::Interactions& data, const LabelledPair& pair,
+                                       const PairsRequest& request) {
   const auto items = data.items_of(pair.user).first(static_cast<std::size_t>(pair.before));
   if (!request.time_column.empty()) return {items.begin(), items.end()};
   std::vector<std::int32_t> out;
@@ -47,7 +51,17 @@ std::vector<std::int32_t> history_of(const runtime::Interactions& data, const La
   return out;
 }
 
-std::vector<LabelledPair> read_pairs(const RunConfig& config, const runtime::Interactions& data, const PairsRequest& request) {
+/// When that was.
+runtime::HistoryTimes times_before(const runtime::Interactions& data, const LabelledPair& pair, const PairsRequest& request) {
+  const bool timed = !request.time_column.empty();
+  auto out = runtime::times_of(data, pair.user, [&](runtime::Part part) { return timed || part < request.part; });
+  if (timed) out.seconds.resize(static_cast<std::size_t>(pair.before));
+  out.request = pair.asked;
+  return out;
+}
+
+std::vector<LabelledPair> read_pairs(const RunConfig& config, const RunData& from, const PairsRequest& request) {
+  const auto& data = *from.interactions;
   const auto& keys = config.interactions;
   std::vector<runtime::WantedColumn> wanted = {
       {keys.user_key, "--pairs", true}, {keys.item_key, "--pairs", true}, {request.label_column, "--label"}};
@@ -55,8 +69,8 @@ std::vector<LabelledPair> read_pairs(const RunConfig& config, const runtime::Int
   if (timed) wanted.push_back({request.time_column, "--time"});
   if (timed && data.time.empty())
     throw ConfigError("--time " + request.time_column + ": the run's own events have no times; see data.time_key");
-  runtime::TableStream rows(request.file, {.format = runtime::table_format_of_name(request.file), .path_key = "--pairs"},
-                            wanted);
+  runtime::TableStream rows(request.file,
+                            {.format = runtime::table_format_of_name(request.file, "--pairs"), .path_key = "--pairs"}, wanted);
   runtime::ThrowProblems sink;
   runtime::TimeColumn times(keys.time_format);
   std::vector<LabelledPair> out;
@@ -76,9 +90,11 @@ std::vector<LabelledPair> read_pairs(const RunConfig& config, const runtime::Int
     times.rescale(at);
     at.push_back(time);
   }
-  for (std::size_t i = 0; i < out.size(); ++i)
+  for (std::size_t i = 0; i < out.size(); ++i) {
     if (out[i].user >= 0)
       out[i].before = events_before(data, out[i].user, timed ? std::optional(at[i]) : std::nullopt, request.part);
+    if (config.model->reads_times()) out[i].asked = timed ? runtime::seconds_of(at[i]) : from.newest;
+  }
   return out;
 }
 
@@ -87,17 +103,21 @@ std::vector<float> scores_of(const LoadedRun& run, const RunData& data, models::
                              std::span<const LabelledPair> pairs, const PairsRequest& request) {
   std::vector<std::vector<std::int32_t>> histories;
   std::vector<std::int32_t> users;
-  std::map<std::pair<std::int32_t, std::int64_t>, std::int64_t> place;
+  std::vector<runtime::HistoryTimes> times;
+  std::map<std::array<std::int64_t, 3>, std::int64_t> place;
   std::vector<models::Pair> asked;
   for (const LabelledPair& pair : pairs) {
-    const auto [at, is_new] = place.emplace(std::pair{pair.user, pair.before}, static_cast<std::int64_t>(histories.size()));
+    const auto [at, is_new] = place.emplace(std::array{std::int64_t{pair.user}, pair.before, pair.asked},
+                                            static_cast<std::int64_t>(histories.size()));
     if (is_new) {
-      histories.push_back(history_of(*data.interactions, pair, request));
+      histories.push_back(items_before(*data.interactions, pair, request));
       users.push_back(pair.user);
+      if (run.config.model->reads_times()) times.push_back(times_before(*data.interactions, pair, request));
     }
     asked.push_back({at->second, pair.item});
   }
-  return models::score_pairs(*run.context, model, {histories, users}, asked, run.config.model->history(data.inputs.vocabulary));
+  return models::score_pairs(*run.context, model, {histories, users, times}, asked,
+                             run.config.model->history(data.inputs.vocabulary));
 }
 
 std::string auc_text(const std::optional<double>& auc) { return auc ? fmt::format("{:.4f}", *auc) : "-"; }
@@ -119,11 +139,11 @@ std::optional<std::uint8_t> label_of(std::string_view text) {
 
 PairsResult evaluate_pairs(const LoadedRun& run, const RunData& data, const PairsRequest& request, Waiting& waiting) {
   const runtime::Interactions& interactions = *data.interactions;
-  auto pairs = read_pairs(run.config, interactions, request);
+  auto pairs = read_pairs(run.config, data, request);
   PairsResult out{.model = {}, .popularity = {}, .pairs = static_cast<std::int64_t>(pairs.size())};
   models::Ranker& model = run.ranker();
   std::erase_if(pairs, [&](const LabelledPair& pair) {
-    return pair.user < 0 || pair.item < 0 || !model.knows(pair.user, history_of(interactions, pair, request));
+    return pair.user < 0 || pair.item < 0 || !model.knows(pair.user, items_before(interactions, pair, request));
   });
   out.left_out = out.pairs - static_cast<std::int64_t>(pairs.size());
   if (pairs.empty())
@@ -132,7 +152,7 @@ PairsResult evaluate_pairs(const LoadedRun& run, const RunData& data, const Pair
                     "the columns {} and {} those of the ids?",
                     request.file, out.pairs, data.source, run.config.interactions.user_key, run.config.interactions.item_key));
   // One after the other in memory: of a user's many pairs most share their history.
-  std::ranges::stable_sort(pairs, {}, [](const LabelledPair& pair) { return std::pair{pair.user, pair.before}; });
+  std::ranges::stable_sort(pairs, {}, [](const LabelledPair& pair) { return std::tuple{pair.user, pair.before, pair.asked}; });
   models::Popularity popularity(interactions.items->size());
   popularity.fit(*run.context, interactions);
   const models::Scoring scoring(*run.context, model);

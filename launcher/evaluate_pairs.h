@@ -3,7 +3,7 @@
 //
 // A pair is scored by what the user had before: before the pair's own time, where its column is named, else before the part
 // that is evaluated. Pairs of a user without such a history or of an item that the run does not know have no score; they are
-// left out and counted.
+// left out and counted. A model that reads when it is asked reads the pair's time, or where there is none the newest event's.
 #pragma once
 
 #include <nlohmann/json.hpp>

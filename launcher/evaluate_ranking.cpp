@@ -8,7 +8,6 @@
 #include <map>
 #include <memory>
 
-#include "kernels/base/bfloat16.h"
 #include "kernels/base/error.h"
 #include "launcher/ranking_slices.h"
 #include "models/recommend/popularity.h"
@@ -38,6 +37,10 @@ class PerUser {
       : users_(users), slices_(slices) {
     if (file.empty()) return;
     to_ = file;
+    if (std::filesystem::is_directory(to_))
+      throw ConfigError("--per-user " + file + " is a directory; give the name of a file");
+    if (to_.has_parent_path() && !std::filesystem::is_directory(to_.parent_path()))
+      throw ConfigError("--per-user " + file + ": there is no directory " + to_.parent_path().string());
     unfinished_ = runtime::leftover_name(to_);
     file_ = std::make_unique<runtime::DurableFile>(unfinished_);
     std::string line = "user";
@@ -46,6 +49,12 @@ class PerUser {
     for (const auto& slice : slices) line.append(",").append(runtime::csv_field("slice " + slice.name));
     write(line + "\n");
   }
+  ~PerUser() {
+    std::error_code ignored;
+    if (file_) std::filesystem::remove(unfinished_, ignored);  // nothing where it is finished
+  }
+  PerUser(const PerUser&) = delete;
+  PerUser& operator=(const PerUser&) = delete;
   void add(std::int32_t user, const std::vector<double>& values) {
     if (!file_) return;
     const runtime::Interactions& interactions = users_.interactions();
@@ -89,12 +98,8 @@ class PerUser {
 std::vector<float> item_vectors(const LoadedRun& run) {
   auto* const model = dynamic_cast<models::Recommender*>(run.task.get());
   if (model == nullptr) return {};
-  const runtime::Tensor vectors = on_host(model->item_vectors(*run.context));
-  std::vector<float> out(static_cast<std::size_t>(vectors.elements()));
-  for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = vectors.dtype() == runtime::DType::kFloat32
-                 ? vectors.data<float>()[i]
-                 : kernels::float_of_bfloat16_bits(static_cast<const std::uint16_t*>(vectors.raw())[i]);
+  const runtime::Tensor vectors = models::host_floats(model->item_vectors(*run.context));
+  std::vector<float> out(vectors.span<float>().begin(), vectors.span<float>().end());
   if (std::ranges::all_of(out, [](float x) { return x == 0; })) out.clear();
   return out;
 }
@@ -115,8 +120,7 @@ std::vector<std::int32_t> item_categories(const std::string& wanted, const RunCo
 }
 
 /// What targets are ranked among.
-std::string candidates_text(const RunData& data, const RunConfig& config) {
-  const bool leave_out = config.evaluate.seen_items == "leave_out";
+std::string candidates_text(const RunData& data, const RunConfig& config, bool leave_out) {
   const auto items = data.interactions->items->size() - data.interactions->items->buckets();
   if (config.evaluate.candidates == 0)
     return fmt::format("{} items{}", items,
@@ -137,8 +141,8 @@ void print_slices(const RankingResult& result) {
       for (std::size_t m = 0; m < result.model.headline; ++m) std::printf(" %9s", here.metrics[m].first.c_str());
       std::printf("   popularity %s\n", here.metrics[0].first.c_str());
     }
-    std::printf("%-30s %8lld %8lld", here.value.c_str(), static_cast<long long>(here.users),
-                static_cast<long long>(here.targets));
+    // fmt pads by columns of the terminal, printf by bytes.
+    std::fputs(fmt::format("{:<30} {:>8} {:>8}", here.value, here.users, here.targets).c_str(), stdout);
     for (std::size_t m = 0; m < result.model.headline; ++m) std::printf(" %9.4f", here.metrics[m].second);
     std::printf("   %.4f\n", result.popularity.slices[i].metrics[0].second);
   }
@@ -150,19 +154,22 @@ std::pair<std::string, std::string> rules_of(const RunConfig& config) {
   return {here, here == "keep" ? "leave_out" : "keep"};
 }
 
-void print_both_rules(const RankingResult& result, const RunConfig& config) {
-  if (result.model.other_metrics.empty()) return;
+const char* rule_text(const std::string& rule) { return rule == "keep" ? "seen items kept" : "seen items left out"; }
+
+/// Model and popularity side by side; where both rules were asked for, under the other one beside them.
+void print_metrics(const RankingResult& result, const RunConfig& config) {
+  const auto& [model, popularity] = result;
+  const bool both = !model.other_metrics.empty();
   const auto [here, there] = rules_of(config);
-  std::printf("\n%-30s", "evaluate.seen_items");
-  for (std::size_t m = 0; m < result.model.headline; ++m) std::printf(" %9s", result.model.metrics[m].first.c_str());
-  std::printf("   popularity %s\n", result.model.metrics[0].first.c_str());
-  const auto row = [&](const std::string& rule, const auto& model, const auto& popularity) {
-    std::printf("%-30s", fmt::format("{} ({})", rule, rule == "keep" ? "candidates too" : "no candidates").c_str());
-    for (std::size_t m = 0; m < result.model.headline; ++m) std::printf(" %9.4f", model[m].second);
-    std::printf("   %.4f\n", popularity[0].second);
-  };
-  row(here, result.model.metrics, result.popularity.metrics);
-  row(there, result.model.other_metrics, result.popularity.other_metrics);
+  if (both) std::printf("%-26s %-22s %s\n", "", rule_text(here), rule_text(there));
+  std::printf("%-26s %-9s popularity%s\n", "", "model", both ? "   model     popularity" : "");
+  for (std::size_t i = 0; i < model.metrics.size(); ++i) {
+    const auto& [name, value] = model.metrics[i];
+    std::printf("%-26s %-9.4f %-*.4f", name.c_str(), value, both ? 12 : 0, popularity.metrics[i].second);
+    if (both) std::printf(" %-9.4f %.4f", model.other_metrics[i].second, popularity.other_metrics[i].second);
+    std::printf("\n");
+  }
+  std::printf("%-26s %-9.4f %.4f  nats, of a softmax over all items\n", "loss", model.loss, popularity.loss);
 }
 
 ordered_json values_of(const Metrics& metrics) {
@@ -202,14 +209,12 @@ RankingResult evaluate_ranking(const LoadedRun& run, const RunData& data, const 
 }
 
 void print_ranking(const RankingResult& result, const LoadedRun& run, const RunData& data, const RankingRequest& request) {
+  const bool leave_out = run.config.evaluate.seen_items == "leave_out";
   runtime::say(stdout, fmt::format("{} events of the {} part, each ranked among {}", result.model.targets,
-                                   name_of(request.part), candidates_text(data, run.config)));
-  std::printf("%-26s %-9s popularity\n", "", "model");
-  for (std::size_t i = 0; i < result.model.metrics.size(); ++i)
-    std::printf("%-26s %-9.4f %.4f\n", result.model.metrics[i].first.c_str(), result.model.metrics[i].second,
-                result.popularity.metrics[i].second);
-  std::printf("%-26s %-9.4f %.4f  nats, of a softmax over all items\n", "loss", result.model.loss, result.popularity.loss);
-  print_both_rules(result, run.config);
+                                   name_of(request.part), candidates_text(data, run.config, leave_out)));
+  if (!result.model.other_metrics.empty())
+    runtime::say(stdout, fmt::format("and, on the right, among {}", candidates_text(data, run.config, !leave_out)));
+  print_metrics(result, run.config);
   print_slices(result);
 }
 
@@ -228,10 +233,7 @@ void add_ranking(ordered_json& to, const RankingResult& result, const LoadedRun&
       ordered_json& under = to["by_seen_items"][rule] = values_of(of_model);
       under["popularity"] = values_of(of_popularity);
     };
-    // What is measured under the other rule: the ranking, and not the lists.
-    const auto ranked = static_cast<std::ptrdiff_t>(model.other_metrics.size());
-    add(here, {model.metrics.begin(), model.metrics.begin() + ranked},
-        {popularity.metrics.begin(), popularity.metrics.begin() + ranked});
+    add(here, model.metrics, popularity.metrics);
     add(there, model.other_metrics, popularity.other_metrics);
   }
   for (std::size_t i = 0; i < model.slices.size(); ++i) {

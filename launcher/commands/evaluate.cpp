@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -38,7 +39,8 @@ usage: tradewind evaluate RUN [--checkpoint last|best|STEP]
   --json           print one JSON object
   --set KEY=VALUE  override a key of the run's config
   --seen-items S   recommenders: leave_out or keep, as evaluate.seen_items; or
-                   both: as that says, and beside it under the other rule
+                   both: as that says, and beside it under the other rule;
+                   --slice and --per-user are under the first
   --per-user FILE  recommenders: a CSV of every user's metrics and slices
   --slice BY       recommenders: metrics by cold-items, history,
                    item:FILE:COLUMN, user:FILE:COLUMN or event:COLUMN as well
@@ -51,7 +53,7 @@ usage: tradewind evaluate RUN [--checkpoint last|best|STEP]
                    without, what came before the part
 
 Recommenders: every item that evaluate.seen_items allows is a candidate (with
---seen-items both --json, by_seen_items has the ranking under each rule); ties
+--seen-items both --json, by_seen_items has all metrics under each rule); ties
 count at each of their places alike, so that equal scores earn nothing. Beside
 the model's stand the metrics of popularity: the same items for everybody.
 With evaluate.candidates = N each is ranked among N sampled items, as older
@@ -220,6 +222,8 @@ int run_evaluate(const Arguments& arguments, const models::Registry& registry) {
   const RankingRequest& ranking = options.ranking;
   if (pairs && (!ranking.per_user.empty() || !ranking.category.empty() || !ranking.slices.empty()))
     line.complain("--per-user, --slice and --category are of rankings and do not go with --pairs");
+  for (auto one = ranking.slices.begin(); one != ranking.slices.end(); ++one)
+    if (std::find(ranking.slices.begin(), one, *one) != one) line.complain("--slice " + *one + " is given twice");
   if (pairs && !options.seen_items.empty()) line.complain("--seen-items is of rankings and does not go with --pairs");
   if (options.seen_items == "keep" || options.seen_items == "leave_out")
     options.overrides.push_back("evaluate.seen_items=" + options.seen_items);

@@ -75,15 +75,31 @@ std::string slice_table(const std::string& name, const ordered_json& values, con
   return out + "</tbody></table></div>\n";
 }
 
+/// The metrics under the other rule of seen items, where `evaluate` was asked for both; null where it was not.
+const ordered_json* other_rule(const ordered_json& result) {
+  const auto rules = result.find("by_seen_items");
+  if (rules == result.end() || !rules->is_object()) return nullptr;
+  const auto other = rules->find(text_of(result, "seen_items") == "keep" ? "leave_out" : "keep");
+  return other != rules->end() && other->is_object() && other->value("popularity", ordered_json()).is_object() ? &*other
+                                                                                                               : nullptr;
+}
+
 /// Of one file that `evaluate` kept. Whoever may write the run may have written anything there.
 std::string ranking(const ordered_json& result) {
   const auto popularity = result.find("popularity");
   if (popularity == result.end() || !popularity->is_object()) return "";
-  std::string out =
-      fmt::format("<p class=\"quiet\">{}</p>\n", escape_html(rule(result))) + head_row({"", "model", "popularity"});
-  std::vector<std::string> headline;
+  std::vector<std::string> head = {"", "model", "popularity"}, headline;
+  const ordered_json* const other = other_rule(result);
+  if (other != nullptr) {
+    const std::string where = text_of(result, "seen_items") == "keep" ? "seen items left out" : "seen items kept";
+    for (const char* of : {"model, ", "popularity, "}) head.push_back(of + where);
+  }
+  std::string out = fmt::format("<p class=\"quiet\">{}</p>\n", escape_html(rule(result))) + head_row(head);
   for (const auto& [metric, value] : popularity->items()) {
-    out += row(metric, {number(result, metric), number(*popularity, metric)});
+    std::vector<std::string> cells = {number(result, metric), number(*popularity, metric)};
+    if (other != nullptr)
+      for (const ordered_json* of : {other, &other->at("popularity")}) cells.push_back(number(*of, metric));
+    out += row(metric, cells);
     if (metric.starts_with("ndcg@") || metric.starts_with("hr@") || metric == "mrr") headline.push_back(metric);
   }
   out += "</tbody></table></div>\n";

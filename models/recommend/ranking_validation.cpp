@@ -165,8 +165,9 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   const Scoring scoring(context, *model);
   RankingMetrics metrics(options_.cutoffs), other(options_.cutoffs);
   SliceMetrics slices(options_.slices, options_.cutoffs);
-  std::optional<DiversityMetrics> diversity;
+  std::optional<DiversityMetrics> diversity, other_diversity;
   if (options_.lists) diversity.emplace(options_.cutoffs, *options_.lists);
+  if (options_.lists && options_.both_rules) other_diversity = diversity;
   const Vocabulary& names = *users_->interactions().items;
   double sums[2] = {0, 0};  // nll, targets
   const auto measure = [&](std::int64_t begin, std::int64_t end) {
@@ -181,14 +182,19 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
         if (names.is_bucket(of.targets.items[t])) out[t] = {kUnreachable, 0};
       return out;
     };
+    const auto add_lists = [&](std::optional<DiversityMetrics>& to, const Candidates& among) {
+      if (!to) return;
+      for (const auto& list : lists_of(context, among.catalogue, std::ranges::max(options_.cutoffs))) to->add(list);
+    };
     const Candidates all(context, asked, of, names, options_.leave_out_seen);
     const auto ranks = ranks_under(all, options_.leave_out_seen);
+    add_lists(diversity, all);
     if (options_.both_rules) {
       const bool otherwise = !options_.leave_out_seen;
-      add_users(other, ranks_under(Candidates(context, asked, of, names, otherwise), otherwise), of.targets);
+      const Candidates others(context, asked, of, names, otherwise);
+      add_users(other, ranks_under(others, otherwise), of.targets);
+      add_lists(other_diversity, others);
     }
-    if (diversity)
-      for (const auto& list : lists_of(context, all.catalogue, std::ranges::max(options_.cutoffs))) diversity->add(list);
     for (std::int64_t i = begin; i < end; ++i) {
       const auto at = static_cast<std::size_t>(i - begin);
       const auto first = static_cast<std::size_t>(of.targets.offsets[at]),
@@ -211,7 +217,8 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
     metrics.merge(*plan.communicator);
     if (options_.both_rules) other.merge(*plan.communicator);
     slices.merge(*plan.communicator);
-    if (diversity) diversity->merge(*plan.communicator);
+    for (auto* lists : {&diversity, &other_diversity})
+      if (*lists) (*lists)->merge(*plan.communicator);
     plan.communicator->all_reduce(sums, 2, kernels::DType::kFloat64, ReduceOp::kSum, nullptr);
   }
   Evaluation out;
@@ -219,6 +226,7 @@ Evaluation RankingValidation::run(Context& context, Task& task, const Evaluation
   out.headline = metrics.headline();
   if (options_.both_rules) out.other_metrics = other.means();
   if (diversity) std::ranges::copy(diversity->values(), std::back_inserter(out.metrics));
+  if (other_diversity) std::ranges::copy(other_diversity->values(), std::back_inserter(out.other_metrics));
   out.slices = slices.values();
   out.best_by = options_.best_by;
   out.candidates = options_.candidates;

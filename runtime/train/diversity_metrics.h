@@ -4,15 +4,12 @@
 // rising. Definitions:
 //   coverage@k              distinct items shown / n
 //   gini@k                  sum_i (2 i - n - 1) x_i / (n sum x), i from 1, items never shown too: 0 where all are shown alike,
-//   near
-//                           1 where one is shown to everybody
+//                           near 1 where one is shown to everybody
 //   entropy@k               -sum p ln p of the shares p = x / sum x, in nats
-//   novelty@k               mean self-information -log2(users that had the item / users), in training, of a list's items (Zhou
-//   et al.
-//                           2010, section 2.2); an item that nobody had counts as had by one
+//   novelty@k               mean self-information -log2(users that had the item / users), in training, of a list's items
+//                           (Zhou et al. 2010, section 2.2); an item that nobody had counts as had by one
 //   intra_list_diversity@k  mean of 1 - cosine of the items' vectors over the pairs of a list (Ziegler et al. 2005); a vector
-//   of
-//                           zeros has cosine 0 with all
+//                           of zeros has cosine 0 with all
 //   category_diversity@k    share of a list's pairs that are of two categories; an item without one differs from all
 // The last three are means over lists: of those with an item, those with a pair. Lists without an item count nowhere.
 #pragma once

@@ -137,7 +137,9 @@ BOOST_AUTO_TEST_CASE(both_rules_of_seen_items_stand_side_by_side) {
   BOOST_CHECK(keep.at("seen_items") == "keep" && both.at("seen_items") == "leave_out" && !out.contains("by_seen_items"));
   const auto ranking_of = [](const json& of) {
     json ranking = json::object();
-    for (const char* name : {"ndcg@5", "hr@5", "mrr", "recall@5", "precision@5", "map@5", "mrr@5"}) ranking[name] = of.at(name);
+    for (const char* name : {"ndcg@5", "hr@5", "mrr", "recall@5", "precision@5", "map@5", "mrr@5", "coverage@5", "gini@5",
+                             "entropy@5", "novelty@5", "intra_list_diversity@5"})
+      ranking[name] = of.at(name);
     return ranking;
   };
   for (const auto& [rule, alone] : {std::pair{"leave_out", out}, {"keep", keep}}) {
@@ -149,14 +151,39 @@ BOOST_AUTO_TEST_CASE(both_rules_of_seen_items_stand_side_by_side) {
   for (const auto& [name, value] : out.items())
     if (name != "seconds") BOOST_TEST(both.at(name) == value, name);
   const std::string printed = s.good({"evaluate", "run", "--seen-items", "both"}).output;
-  for (const auto& [rule, alone] : {std::pair{"leave_out (no candidates)", out}, {"keep (candidates too)", keep}}) {
-    std::string row;
-    for (const std::string& line : lines(printed))
-      if (line.starts_with(rule)) row = line;
-    BOOST_CHECK_MESSAGE(holds(row, fmt::format("{:.4f}", alone.at("ndcg@5").get<double>())), printed);
+  const auto shown = lines(printed);
+  const auto line_of = [&](const std::string& begin) {
+    const auto found = std::ranges::find_if(shown, [&](const std::string& line) { return line.starts_with(begin); });
+    BOOST_REQUIRE_MESSAGE(found != shown.end(), begin << " begins no line of " << printed);
+    return *found;
+  };
+  BOOST_CHECK_MESSAGE(holds(printed, "seen items left out    seen items kept\n"), printed);
+  BOOST_CHECK_MESSAGE(holds(printed, "items less those that the user had before\nand, on the right, among 22 items"), printed);
+  for (const char* name : {"ndcg@5", "coverage@5"}) {
+    std::istringstream row(line_of(name));
+    std::string metric, field;
+    row >> metric;
+    for (const json& of : {out, out.at("popularity"), keep, keep.at("popularity")}) {
+      row >> field;
+      BOOST_CHECK_EQUAL(field, fmt::format("{:.4f}", of.at(name).get<double>()));
+    }
   }
+  // The report has both from the run.
+  s.good({"report", "run", "--to", "both.html"});
+  const std::string page = text_of(s.folder.path() / "both.html");
+  BOOST_CHECK(holds(page, "popularity, seen items kept"));
+  BOOST_CHECK(holds(page, fmt::format("<td>{:.4f}</td></tr>", keep.at("popularity").at("ndcg@5").get<double>())));
   s.refused({"--seen-items", "some"}, 2, {"leave_out, keep or both"});
   s.refused({"--seen-items", "both", "--pairs", "users.csv", "--label", "country"}, 2, {"does not go with --pairs"});
+}
+
+BOOST_AUTO_TEST_CASE(a_file_of_users_that_cannot_be_written_leaves_nothing) {
+  const Shop& s = shop();
+  fs::create_directory(s.folder.path() / "each");
+  s.refused({"--per-user", "each"}, 2, {"--per-user each is a directory; give the name of a file"});
+  s.refused({"--per-user", "nowhere/each.csv"}, 2, {"--per-user nowhere/each.csv: there is no directory nowhere"});
+  for (const auto& entry : fs::directory_iterator(s.folder.path()))
+    BOOST_CHECK_MESSAGE(!entry.path().filename().string().starts_with(".unfinished"), entry.path());
 }
 
 // Every slice against the users' own metrics.
@@ -218,11 +245,13 @@ BOOST_AUTO_TEST_CASE(slices_that_are_none_are_refused_with_what_may_be_meant) {
   s.refused({"--slice", "user:users.csv:land"}, 3, {"no column \"land\"", "country"});
   s.refused({"--slice", "event:devise"}, 3, {"did you mean \"device\""});
   s.refused({"--slice", "user:items.csv:category"}, 3, {"no column \"user\""});
+  s.refused({"--slice", "history", "--slice", "history"}, 2, {"--slice history is given twice"});
   s.refused({"--slice", "cold-item"}, 2, {"did you mean \"cold-items\""});
   s.refused({"--slice", "items:items.csv:category"}, 2, {"did you mean \"item:\""});
   s.refused({"--slice", "item:items.csv"}, 2, {"the table and its column are missing"});
   s.refused({"--slice", "item:nowhere.csv:category"}, 3, {"nowhere.csv"});
   s.refused({"--category", "category"}, 2, {"items.csv:category"});
+  s.refused({"--category", "items.dat:category"}, 2, {"--category items.dat: the name does not tell", ".csv, .tsv, .jsonl"});
   s.folder.write("twice.csv", "item,category\ni1,hats\ni2,shoes\ni1,shoes\n");
   s.refused({"--slice", "item:twice.csv:category"}, 3, {"twice.csv:4:4", "\"i1\" had \"hats\""});
 }
@@ -315,6 +344,32 @@ BOOST_AUTO_TEST_CASE(a_pairs_history_ends_before_its_time) {
   BOOST_TEST(at("1700000004").at("rows") == 2);  // u4's first view is at that moment
   BOOST_TEST(at("1700000005").at("rows") == 4);
   BOOST_CHECK(at("1700000005").at("log_loss") != at("1700000400").at("log_loss"));
+}
+
+// A model that reads when it is asked is asked at the pair's time, or at the newest event's as `predict` does.
+BOOST_AUTO_TEST_CASE(pairs_have_their_times) {
+  const Shop& s = shop();
+  s.good({"train", "shop.toml", "--set", "run.directory=timed", "--set", "model.name=hstu", "--set", "model.times=true",
+          "--set", "model.request_time=true", "--set", "train.steps=30", "--set", "model.init_deviation=0.5"});
+  const auto loss_at = [&](const std::string& file, const std::string& time, const std::vector<std::string>& more) {
+    s.folder.write(file, fmt::format("user,item,label,t\nu4,i1,1,{0}\nu4,i2,0,{0}\nu9,i1,0,{0}\n", time));
+    std::vector<std::string> arguments = {"evaluate", "timed", "--json", "--pairs", file, "--label", "label"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return json::parse(s.good(arguments).output).at("log_loss").get<double>();
+  };
+  const std::vector<std::string> timed = {"--time", "t"};
+  const double soon = loss_at("asked.csv", "1700001000", timed), late = loss_at("asked.csv", "1900000000", timed);
+  BOOST_CHECK_MESSAGE(std::abs(soon - late) > 1e-4, soon << " and " << late);
+  BOOST_CHECK(std::isfinite(loss_at("asked.csv", "0", {})));
+  // The newest event of all is u39's seventh, at that second: what `predict` gives then is what is measured then.
+  const double now = loss_at("asked.csv", fmt::format("{}", 1700000000 + 600 + 39), timed);
+  double expected = 0;
+  const auto rows = lines(s.good({"predict", "timed", "--pairs", "asked.csv"}).output);
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    const double score = std::stod(fields(rows[i])[2]);
+    expected += std::log1p(std::exp(i == 1 ? -score : score)) / 3;
+  }
+  near("log loss", now, expected, 1e-4);
 }
 
 BOOST_AUTO_TEST_CASE(pairs_that_say_nothing_are_refused) {

@@ -161,7 +161,6 @@ BOOST_AUTO_TEST_CASE(both_rules_of_seen_items_are_measured_at_once) {
       BOOST_TEST((both.metrics == alone.metrics));
       options.leave_out_seen = !options.leave_out_seen;
       options.both_rules = false;
-      options.lists.reset();
       const auto other = evaluated(data, options);
       BOOST_TEST((both.other_metrics == other.metrics));
       if (candidates > 0) continue;
@@ -217,6 +216,7 @@ BOOST_AUTO_TEST_CASE(ranks_agree_on_metrics_lists_and_slices) {
   for (const std::int64_t candidates : {0, 6}) {
     auto options = options_for(*data);
     options.candidates = candidates;
+    options.both_rules = true;
     const auto alone = evaluated(data, options);
     for (const int ranks : {1, 2, 4}) {
       std::vector<Evaluation> got(static_cast<std::size_t>(ranks));
@@ -229,6 +229,9 @@ BOOST_AUTO_TEST_CASE(ranks_agree_on_metrics_lists_and_slices) {
         BOOST_REQUIRE_EQUAL(e.metrics.size(), alone.metrics.size());
         for (std::size_t m = 0; m < e.metrics.size(); ++m)
           check(e.metrics[m].first, e.metrics[m].second, alone.metrics[m].second);
+        BOOST_REQUIRE_EQUAL(e.other_metrics.size(), alone.metrics.size());
+        for (std::size_t m = 0; m < e.other_metrics.size(); ++m)
+          check("other " + e.metrics[m].first, e.other_metrics[m].second, alone.other_metrics[m].second);
         BOOST_REQUIRE_EQUAL(e.slices.size(), alone.slices.size());
         for (std::size_t s = 0; s < e.slices.size(); ++s) {
           BOOST_CHECK(e.slices[s].value == alone.slices[s].value && e.slices[s].users == alone.slices[s].users);
