@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/base/dispatch.h"
+#include "kernels/cpu/candidate_gradient.h"
 #include "kernels/cpu/candidate_loss.h"
 #include "kernels/cuda/candidate_loss.h"
 
@@ -91,6 +92,20 @@ double gbce_beta(std::int64_t n, std::int64_t items, double t) {
 
 std::int64_t candidate_count(const CandidateBatch& b, const CandidateLossOptions& o) {
   return o.shared_negatives ? b.N + b.n : b.N * (1 + b.n);
+}
+
+std::int64_t candidate_loss_workspace(const CandidateBatch& b, const CandidateLossOptions& o, DeviceType device, int threads) {
+  if (b.N == 0) return 0;
+  const bool shared = o.shared_negatives, cuda = device == DeviceType::kCuda;
+  const std::int64_t terms = candidate_count(b, o), most = std::min(terms, b.V);
+  const std::int64_t chunk = (cuda ? detail::kCandidateChunkBytes / 4 : cpu::kSharedLogits) / b.n;
+  const std::int64_t rows = std::min(b.N, std::max<std::int64_t>(32, chunk));
+  // Of 32 bits each: the negatives' rows, logits and terms, or a weight and an id a candidate; then the distinct rows' sums.
+  const std::int64_t scored = shared ? b.n * (b.C + 1) + rows * ((b.n + 15) / 16 * 16) + terms * (b.C + 3) : 2 * terms;
+  const std::int64_t summed = most * (1 + b.C), bags = shared ? terms : b.N;
+  // On a GPU: ten arrays of sorted_terms.cuh, those that CUB sorts in, and a chunk's logits once more in bfloat16.
+  if (cuda) return 4 * (scored + summed + 16 * terms + (shared ? rows * b.n / 2 : 0));
+  return 4 * (scored + summed) + cpu::sum_terms_workspace(bags, terms, b.C, threads);
 }
 
 void candidate_loss(float* loss, void* dx, float* dw, float* dbias, const CandidateBatch& b, Write write,

@@ -22,7 +22,7 @@
 // Deterministic, no atomics; loss and dx of a row depend on that row alone (shared_negatives: products of their chunk of rows).
 // Per row of x: 2 C (1 + n) FLOPs, three times that with gradients; as many bytes of rows of w as of floats in (1 + n) C, once
 // from memory. Shared negatives go through the matrix product, 6 N n C. Workspace: 8 bytes a candidate; shared: 2 MiB of logits
-// (or 32 rows) and (N + 2 n) C floats.
+// (or 32 rows) and (N + 2 n) C floats; and what it takes to sort candidates (candidate_loss_workspace).
 #pragma once
 
 #include <cstdint>
@@ -68,6 +68,11 @@ void candidate_loss(float* loss, void* dx, float* dw, float* dbias, const Candid
 
 /// Candidates of a batch, which bounds the rows of the sparse form: N (1 + n), or N + n where they share negatives.
 std::int64_t candidate_count(const CandidateBatch& batch, const CandidateLossOptions& options);
+
+/// The most bytes of workspace that either form takes with gradients, by a batch's N, V, C and n and whether its rows share
+/// their negatives; on a GPU about so many.
+std::int64_t candidate_loss_workspace(const CandidateBatch& batch, const CandidateLossOptions& options, DeviceType device,
+                                      int threads);
 
 /// The same with dw as its distinct rows, ascending, and their gradients: rows [min(candidate_count, V)], values [the same, C].
 /// Returns how many there are, for which it waits for the stream on CUDA.

@@ -14,6 +14,7 @@
 
 #include "kernels/base/device_runtime.h"
 #include "kernels/base/isa.h"
+#include "kernels/candidate_loss.h"
 #include "kernels/linear_cross_entropy.h"
 #include "launcher/output.h"
 #include "launcher/run_data.h"
@@ -132,9 +133,30 @@ struct Memory {
   double fixed = 0;        // parameters, gradients, optimiser
   double activations = 0;  // of a micro-batch
   double softmax = 0;      // logits of the loss
+  double candidates = 0;   // what a loss of drawn items gathers and sorts
   double copy = 0;         // of what a checkpoint holds, until it is written
-  double added() const { return fixed + activations + softmax + copy; }
+  double added() const { return fixed + activations + softmax + candidates + copy; }
 };
+
+/// Of tables with sparse gradients: the rows of a step's micro-batches, for each those of the loss and those of the lookups,
+/// beside each other and then together.
+double sparse_gradient_bytes(const Plan& plan, const runtime::CandidateSizes& loss, std::int64_t lookups, std::int64_t scored) {
+  std::int64_t rows = 0;
+  for (const auto& p : plan.task->parameters().parameters())
+    if (p->sparse()) rows = std::max(rows, p->shape()[0]);
+  if (rows == 0) return 0;
+  const std::int64_t micro_batches = (plan.share() + plan.micro_batch() - 1) / plan.micro_batch();
+  const std::int64_t each = std::min(scored, rows) + std::min(lookups, rows),
+                     gathered = std::min(micro_batches * each, rows + each);
+  return 4 * static_cast<double>((loss.channels + 1) * (2 * gathered + std::min(gathered, rows)));
+}
+
+double candidate_loss_bytes(const runtime::CandidateSizes& loss, std::int64_t targets, bool cuda, int threads) {
+  return static_cast<double>(
+      kernels::candidate_loss_workspace({.N = targets, .V = loss.rows, .C = loss.channels, .n = loss.beside(targets)},
+                                        {.shared_negatives = loss.shared || loss.in_batch},
+                                        cuda ? kernels::DeviceType::kCuda : kernels::DeviceType::kCpu, threads));
+}
 
 Memory memory_of(const Plan& plan, bool cuda) {
   const RunConfig& c = plan.config;
@@ -146,21 +168,33 @@ Memory memory_of(const Plan& plan, bool cuda) {
   const double share = shared ? plan.ranks : 1, moments = states > dense ? 2 : 1;
   const bool half = cuda && c.precision != "float32";
   const runtime::CostEstimate cost = plan.task->cost();
-  const auto samples = static_cast<double>(plan.micro_batch());
+  const runtime::Work work = cost.work(plan.micro_batch());
+  const int threads = make_host_context(c)->threads();
+  constexpr double kPieces = 1.5;  // of many, each in a block of the allocator's sizes
+  constexpr double kSteps = 3;     // whose batches are there: the one at work, and two ahead of it
   Memory out;
   out.fixed = block(plan.parameters()) + block(dense) + moments * block(states / moments / share) + block(plan.states(true)) +
               (shared ? block(dense / share) : 0) + (half ? plan.parameters() * 2 : 0);  // copies in bfloat16
-  out.activations = static_cast<double>(cost.activation_bytes_per_sample) * samples / (half ? 2 : 1);
+  out.activations = static_cast<double>(cost.activation_bytes(plan.micro_batch())) / (half ? 2 : 1);
+  if (const runtime::CandidateSizes& loss = cost.candidates; loss.rows > 0) {
+    out.candidates = (cuda ? 1 : kPieces) * candidate_loss_bytes(loss, work.targets, cuda, threads);
+    const bool set = loss.shared || loss.in_batch;
+    const std::int64_t beside = set ? loss.beside(work.targets) : work.negatives;
+    if (!set)
+      out.candidates +=
+          4 * (cuda ? 1 : kSteps) * static_cast<double>(cost.work(cuda ? plan.micro_batch() : plan.share()).negatives);
+    out.fixed += (cuda ? 1 : kPieces) * sparse_gradient_bytes(plan, loss, work.rows, work.targets + beside);
+  }
   if (const runtime::SoftmaxSizes& softmax = cost.softmax; softmax.classes > 0)
     out.softmax = block(static_cast<double>(kernels::linear_cross_entropy_workspace(
-                            cost.sample.targets * plan.micro_batch(), softmax.classes, softmax.channels,
-                            cuda ? kernels::DeviceType::kCuda : kernels::DeviceType::kCpu, make_host_context(c)->threads())) /
+                            work.targets, softmax.classes, softmax.channels,
+                            cuda ? kernels::DeviceType::kCuda : kernels::DeviceType::kCpu, threads)) /
                         4);
   if (cuda) return out;  // the rest is on the host
   // What comes with training: threads, the products' code and packed operands, small blocks, batches. 43 to 56 MiB were
   // measured with two threads.
   constexpr double kMebibyte = 1 << 20;
-  out.held = static_cast<double>(runtime::resident_bytes()) + (48 + 8 * make_host_context(c)->threads()) * kMebibyte;
+  out.held = static_cast<double>(runtime::resident_bytes()) + (48 + 8 * threads) * kMebibyte;
   out.copy = block(plan.state_bytes() / 4 / plan.ranks);
   return out;
 }
@@ -185,6 +219,7 @@ std::string check_memory(const Plan& plan) {
   if (!cuda) found += mebibytes(memory.held) + " program and data; ";
   found += mebibytes(memory.fixed) + " parameters, gradients, optimiser; " + mebibytes(memory.activations) + " activations";
   if (memory.softmax > 0) found += "; " + mebibytes(memory.softmax) + " logits of the loss, a chunk at a time";
+  if (memory.candidates > 0) found += "; " + mebibytes(memory.candidates) + " workspace of the loss";
   if (!cuda) found += "; " + mebibytes(memory.copy) + " copy of a checkpoint while it is written";
   if (plan.ranks > 1) found += "; each rank";
   if (cuda) found += "; on the GPU";
@@ -243,7 +278,8 @@ int dry_run(const fs::path& file, const std::vector<std::string>& overrides, con
     list.run("disk", [&] { return check_disk(plan); });
   } else if (built) {
     list.run("FLOPs", [&] {
-      const double step = 3 * plan.task->cost().forward_flops_per_sample() * static_cast<double>(c.train.batch);
+      const double step =
+          3 * plan.task->cost().forward_flops_per_sample(plan.micro_batch()) * static_cast<double>(c.train.batch);
       return number(step) + "FLOP a step, " + number(step * static_cast<double>(c.train.steps)) + "FLOP in " +
              std::to_string(c.train.steps) + " steps";
     });

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 
+#include "kernels/base/bag_chunks.h"
 #include "kernels/base/parallel.h"
 #include "kernels/cpu/embedding_bag.h"
 #include "kernels/cpu/memory.h"
+#include "kernels/cpu/radix_sort.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/candidate_gradient.cpp"
@@ -94,6 +96,13 @@ std::int64_t sum_terms_sparse(std::int32_t* rows, float* values, const RowTerms&
   embedding_bag_backward({.rows = rows, .values = values, .begins = begins}, nullptr, terms.source, nullptr, nullptr, shape,
                          {.weights = live.weights()}, Write::kAssign, launch);
   return begins[1];
+}
+
+/// LiveTerms, and what embedding_bag_terms.h sorts.
+std::int64_t sum_terms_workspace(std::int64_t B, std::int64_t terms, std::int64_t C, int threads) {
+  const std::int64_t live = 8 * (B + 1) + 8 * terms, sorted = 4 * (7 * terms + 1), partial = 4 * partial_slots(terms) * C;
+  const std::int64_t of_thread = 4 * (static_cast<std::int64_t>(kRadixBuckets) + (C + 15) / 16 * 16);
+  return live + sorted + partial + of_thread * threads;
 }
 
 void sum_terms(float* dw, const RowTerms& terms, std::int64_t V, std::int64_t C, Write write, const Launch& launch) {

@@ -22,4 +22,7 @@ void sum_terms(float* dw, const RowTerms& terms, std::int64_t V, std::int64_t C,
 std::int64_t sum_terms_sparse(std::int32_t* rows, float* values, const RowTerms& terms, std::int64_t V, std::int64_t C,
                               const Launch& launch);
 
+/// The most bytes of workspace of either, of B rows and `terms` ids, but for sum_terms' own rows and values.
+std::int64_t sum_terms_workspace(std::int64_t B, std::int64_t terms, std::int64_t C, int threads);
+
 }  // namespace tradewind::kernels::cpu

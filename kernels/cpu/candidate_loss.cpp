@@ -294,10 +294,10 @@ void gather_negatives(float* rows, float* shift, const CandidateProblem& p) {
 /// The same where rows share their negatives.
 template <class Finish>
 void shared_negatives(const CandidateProblem& p, const Launch& launch, const Finish& finish) {
-  constexpr std::int64_t kLogits = 512 * 1024, kLeastRows = 32;
+  constexpr std::int64_t kLeastRows = 32;
   const CandidateBatch& b = p.batch;
   const std::int64_t stride = (b.n + 15) / 16 * 16, terms = p.gradient ? b.N + b.n : 0;
-  const std::int64_t rows = std::min(b.N, std::max(kLeastRows, kLogits / b.n / kLeastRows * kLeastRows));
+  const std::int64_t rows = std::min(b.N, std::max(kLeastRows, kSharedLogits / b.n / kLeastRows * kLeastRows));
   const ScratchArray<float> w(launch, static_cast<std::size_t>(b.n * b.C)), shift(launch, static_cast<std::size_t>(b.n));
   const ScratchArray<float> z(launch, static_cast<std::size_t>(rows * stride));
   // Terms of one id each: the rows of x with their targets, then the negatives' sums.

@@ -5,6 +5,9 @@
 
 namespace tradewind::kernels::cpu {
 
+/// Of a chunk of rows that share their negatives; a chunk has at least 32 rows.
+inline constexpr std::int64_t kSharedLogits = 512 * 1024;
+
 struct CandidateProblem {
   const CandidateBatch& batch;
   const CandidateLossOptions& options;

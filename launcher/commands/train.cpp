@@ -212,9 +212,11 @@ void log_summary(runtime::Log& log, RunConfig& config, const runtime::Context& c
     return;
   }
   const auto parameters = static_cast<double>(task.parameters().parameter_count());
+  const std::int64_t micro_batch =
+      config.train.micro_batch > 0 ? std::min(config.train.micro_batch, config.train.batch) : config.train.batch;
   log.info(text("model %s: %.2f M parameters (%.1f MiB), %.2f GFLOP a step", config.model_name.c_str(), parameters / 1e6,
                 parameters * 4 / (1 << 20),
-                3 * task.cost().forward_flops_per_sample() * static_cast<double>(config.train.batch) / 1e9));
+                3 * task.cost().forward_flops_per_sample(micro_batch) * static_cast<double>(config.train.batch) / 1e9));
   log.info(text("%lld steps of %lld %s, %d threads, kernels for %s", static_cast<long long>(config.train.steps),
                 static_cast<long long>(config.train.batch), data.sample.c_str(), context.threads(),
                 kernels::active_isa().c_str()));

@@ -62,10 +62,12 @@ Tensor BprMf::queries(Context& context, const Batch& batch) {
 }
 
 CostEstimate BprMf::cost() const {
-  const auto products = static_cast<double>((1 + config_.negatives_per_event) * config_.channels);
-  return {.flops_per_target = 2 * products,
+  const auto score = 2 * static_cast<double>(config_.channels);
+  return {.flops_per_target = score,
+          .flops_per_negative = score,
           .sample = {.rows = 1, .pairs = 1, .targets = 1},
-          .activation_bytes_per_sample = 8 * config_.channels};
+          .activation_bytes_per_sample = 8 * config_.channels,
+          .candidates = {.rows = items(), .channels = config_.channels, .negatives = config_.negatives_per_event}};
 }
 
 }  // namespace tradewind::models

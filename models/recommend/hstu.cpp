@@ -127,12 +127,12 @@ CostEstimate Hstu::cost() const {
              out = static_cast<double>(heads.out());
   const auto pair = static_cast<double>(heads.count * (heads.query + heads.value));  // a row sees (n + 1) / 2 of its n
   const double kept = layers * (2 * width + 4 * out + 3 * C) + 3 * C;                // floats of a row
-  return {.flops_per_row = layers * (2 * C * (width + out) + pair),
-          .flops_per_pair = layers * pair,
-          .flops_per_target = 2 * static_cast<double>(config_.loss.scores(items_)) * C,
-          .sample = {.rows = T, .pairs = T * T, .targets = T},
-          .activation_bytes_per_sample = static_cast<std::int64_t>(4 * kept * static_cast<double>(T)),
-          .softmax = config_.loss.softmax(items_, config_.channels)};
+  CostEstimate cost{.flops_per_row = layers * (2 * C * (width + out) + pair),
+                    .flops_per_pair = layers * pair,
+                    .sample = {.rows = T, .pairs = T * T, .targets = T},
+                    .activation_bytes_per_sample = static_cast<std::int64_t>(4 * kept * static_cast<double>(T))};
+  config_.loss.add_cost(cost, items_, config_.channels);
+  return cost;
 }
 
 }  // namespace tradewind::models

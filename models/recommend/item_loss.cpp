@@ -20,7 +20,9 @@ void ItemLoss::describe(Fields& f) {
           "Drawn for each position, from what the user has not had; all losses but softmax. Not looked at where "
           "negative_sampling is in_batch.",
           {.min = 1});
-  f.field("shared_negatives", shared_negatives, "One set of negatives for all positions of a micro-batch, from all items.");
+  f.field("shared_negatives", shared_negatives,
+          "One set of negatives for all positions of a micro-batch, from all items; train.micro_batch and the number of ranks "
+          "change it.");
   f.field(
       "negative_sampling", sampling,
       "uniform: every item alike. popularity: by training events to the power of popularity_exponent. in_batch: the targets of "
@@ -46,6 +48,23 @@ NegativeSampling ItemLoss::negatives() const {
           .log_q = kind == "sampled_softmax" && correct_sampling};
 }
 
+void ItemLoss::add_cost(CostEstimate& cost, std::int64_t items, std::int64_t channels) const {
+  const double score = 2 * static_cast<double>(channels);
+  if (kind == "softmax") {
+    cost.flops_per_target += score * static_cast<double>(items);
+    cost.softmax = {.classes = items, .channels = channels};
+    return;
+  }
+  const NegativeSampling drawn = negatives();
+  cost.flops_per_target += score;
+  cost.flops_per_negative += score;
+  cost.candidates = {.rows = items,
+                     .channels = channels,
+                     .negatives = negatives_per_position,
+                     .shared = !drawn.by_position(),
+                     .in_batch = drawn.in_batch()};
+}
+
 kernels::CandidateLossOptions ItemLoss::options() const {
   using kernels::CandidateLossKind;
   using kernels::CandidateMean;
@@ -68,12 +87,14 @@ RowLosses ItemLoss::operator()(Tape& tape, const Variable& x, Parameter& table, 
   const Tensor& targets = batch[some ? "trained_targets" : "targets"];
   if (kind == "softmax") return linear_cross_entropy(tape, rows, table, bias, targets, {}, items);
   const auto log_q = batch.fields.find("log_q");
+  auto scored = options();
+  scored.items = items;
   return candidate_loss(tape, rows, table, bias,
                         {.targets = targets,
                          .negatives = batch["negatives"],
                          .log_q = log_q == batch.fields.end() ? Tensor() : log_q->second,
                          .identity = {}},
-                        options());
+                        scored);
 }
 
 }  // namespace tradewind::models

@@ -26,15 +26,10 @@ struct ItemLoss {
   void describe(runtime::Fields& f);
   /// What the data set has to draw.
   NegativeSampling negatives() const;
-  /// How many scores a target asks for, as FLOPs are counted. In-batch negatives count as negatives_per_position: how many they
-  /// are depends on the micro-batch.
-  std::int64_t scores(std::int64_t items) const { return kind == "softmax" ? items : 1 + negatives_per_position; }
   /// How candidates are scored: of softmax all items are negatives (kernels/candidate_loss.h).
   kernels::CandidateLossOptions options() const;
-  /// As a plan asks for it.
-  runtime::SoftmaxSizes softmax(std::int64_t items, std::int64_t channels) const {
-    return kind == "softmax" ? runtime::SoftmaxSizes{items, channels} : runtime::SoftmaxSizes{};
-  }
+  /// Adds what it costs to score `items` by vectors of `channels`: FLOPs of a target and a negative, and what a plan asks.
+  void add_cost(runtime::CostEstimate& cost, std::int64_t items, std::int64_t channels) const;
   /// x [N, C], table [V, C], bias [V] or null. Reads the batch's "targets" [N] (or "trained" and "trained_targets", and gives
   /// the losses of those rows) and, for all losses but softmax, "negatives", and "log_q" [V] where negatives() asks for it.
   /// items: so many first rows of the table are items; 0: all. A root of the tape.

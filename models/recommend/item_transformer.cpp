@@ -78,12 +78,13 @@ Variable ItemTransformer::operator()(Tape& tape, const Batch& batch) const {
 
 CostEstimate ItemTransformer::cost(const ItemLoss& loss, std::int64_t items, double share) const {
   const std::int64_t T = positions_->shape()[0], C = positions_->shape()[1];
-  return {.flops_per_row = blocks_.flops_per_row(),
-          .flops_per_pair = blocks_.flops_per_pair(),
-          .flops_per_target = 2 * static_cast<double>(loss.scores(items) * C),
-          .sample = {.rows = T, .pairs = T * T, .targets = std::llround(share * static_cast<double>(T))},
-          .activation_bytes_per_sample = static_cast<std::int64_t>(4 * blocks_.kept_floats() * static_cast<double>(T)),
-          .softmax = loss.softmax(items, C)};
+  CostEstimate out{
+      .flops_per_row = blocks_.flops_per_row(),
+      .flops_per_pair = blocks_.flops_per_pair(),
+      .sample = {.rows = T, .pairs = T * T, .targets = std::llround(share * static_cast<double>(T))},
+      .activation_bytes_per_sample = static_cast<std::int64_t>(4 * blocks_.kept_floats() * static_cast<double>(T))};
+  loss.add_cost(out, items, C);
+  return out;
 }
 
 }  // namespace tradewind::models

@@ -45,11 +45,11 @@ Tensor Linear::queries(Context& context, const Batch& batch) {
 
 CostEstimate Linear::cost() const {
   const std::int64_t T = config_.context_length, C = config_.channels;
-  return {.flops_per_row = 2 * static_cast<double>(C),  // the running sum and its division
-          .flops_per_target = 2 * static_cast<double>(C * items()),
-          .sample = {.rows = T, .pairs = T * T, .targets = T},
-          .activation_bytes_per_sample = 4 * 4 * T * C,
-          .softmax = config_.loss.softmax(items(), C)};
+  CostEstimate out{.flops_per_row = 2 * static_cast<double>(C),  // the running sum and its division
+                   .sample = {.rows = T, .pairs = T * T, .targets = T},
+                   .activation_bytes_per_sample = 4 * 4 * T * C};
+  config_.loss.add_cost(out, items(), C);
+  return out;
 }
 
 }  // namespace tradewind::models

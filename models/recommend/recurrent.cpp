@@ -75,11 +75,11 @@ CostEstimate RecurrentRecommender::cost() const {
     kept += layer.cells.kept_floats();
   }
   if (output_.weight != nullptr) flops += 2 * static_cast<double>(output_.weight->shape().elements());
-  return {.flops_per_row = flops,
-          .flops_per_target = 2 * static_cast<double>(config_.loss.scores(items_) * C),
-          .sample = {.rows = T, .pairs = T * T, .targets = T},
-          .activation_bytes_per_sample = kept * T * static_cast<std::int64_t>(sizeof(float)),
-          .softmax = config_.loss.softmax(items_, C)};
+  CostEstimate out{.flops_per_row = flops,
+                   .sample = {.rows = T, .pairs = T * T, .targets = T},
+                   .activation_bytes_per_sample = kept * T * static_cast<std::int64_t>(sizeof(float))};
+  config_.loss.add_cost(out, items_, C);
+  return out;
 }
 
 }  // namespace tradewind::models

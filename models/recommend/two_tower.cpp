@@ -215,13 +215,32 @@ Tensor TwoTower::item_vectors(Context& context) {
   return out;
 }
 
+// Which items of a micro-batch are the same is not known here: those of histories, targets and negatives count as all distinct,
+// as far as there are items. The catalogue's way through the item tower, which a full softmax asks for once a micro-batch, is
+// in the memory and not in the FLOPs.
 CostEstimate TwoTower::cost() const {
   const std::int64_t T = config_.context_length, C = config_.channels, H = config_.hidden;
-  // A row's item and its target count as met nowhere else: what a micro-batch shares is not known here.
-  return {.flops_per_row = 2 * static_cast<double>(C + 2 * C * H),
-          .flops_per_target = 2 * static_cast<double>(2 * C * H + C * config_.loss.scores(items_)),
-          .sample = {.rows = T, .pairs = T * T, .targets = T},
-          .activation_bytes_per_sample = 4 * T * (10 * C + 2 * H)};
+  const bool all = config_.loss.kind == "softmax", own = config_.negatives().by_position(), shared = !all && !own;
+  CostEstimate out{.flops_per_row = 2 * static_cast<double>(C + 2 * C * H),
+                   .flops_per_target = 4 * static_cast<double>(C * H),
+                   .flops_per_negative = own ? 4 * static_cast<double>(C * H) : 0,
+                   .sample = {.rows = T, .pairs = T * T, .targets = T},
+                   .activation_bytes_per_sample = 4 * T * (8 * C + H)};
+  config_.loss.add_cost(out, items_, C);
+  const std::int64_t set = config_.negatives().in_batch() ? 0 : config_.loss.negatives_per_position;
+  out.distinct = {.bytes = 4 * (7 * C + H),
+                  .per_sample = all   ? 0
+                                : own ? T * (2 + set)
+                                      : 2 * T,
+                  .per_batch = all      ? items_
+                               : shared ? set
+                                        : 0,
+                  .most = items_};
+  if (!all) return out;
+  // The loss takes the catalogue as the negatives that rows share.
+  out.softmax = {};
+  out.candidates = {.rows = items_, .channels = C, .negatives = items_, .shared = true};
+  return out;
 }
 
 }  // namespace tradewind::models

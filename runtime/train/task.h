@@ -1,6 +1,9 @@
 // What the loop trains: a model with its loss. Implemented in models/, written for one device.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+
 #include "runtime/autograd/tape.h"
 #include "runtime/core/row_losses.h"
 #include "runtime/core/transfer.h"
@@ -17,9 +20,10 @@ struct LossSums {
 
 /// What a batch asks of a model, as FLOPs are counted.
 struct Work {
-  std::int64_t rows = 0;     // of input: tokens, events
-  std::int64_t pairs = 0;    // (row, row of the same sequence), ordered: the sum of the squares of the lengths
-  std::int64_t targets = 0;  // rows that are scored
+  std::int64_t rows = 0;       // of input: tokens, events
+  std::int64_t pairs = 0;      // (row, row of the same sequence), ordered: the sum of the squares of the lengths
+  std::int64_t targets = 0;    // rows that are scored
+  std::int64_t negatives = 0;  // (target, item beside it), where a loss looks at given items and not at all of them
 
   /// A batch without "offsets" is as many sequences of one row as it has samples.
   static Work of(const Batch& batch);
@@ -32,16 +36,42 @@ struct SoftmaxSizes {
   std::int64_t classes = 0, channels = 0;  // 0: there is none
 };
 
+/// Of a loss over a target and some negatives (kernels/candidate_loss.h).
+struct CandidateSizes {
+  std::int64_t rows = 0, channels = 0;    // of the table that candidates are rows of; 0: there is no such loss
+  std::int64_t negatives = 0;             // of a target, or of the set that a micro-batch's targets share
+  bool shared = false, in_batch = false;  // in_batch: the set is the micro-batch's targets
+
+  /// Beside each of so many targets of a micro-batch.
+  std::int64_t beside(std::int64_t targets) const { return in_batch ? targets : negatives; }
+};
+
+/// What is computed once for each distinct item of a micro-batch, where items are not rows of a table.
+struct DistinctItems {
+  std::int64_t bytes = 0;  // of one, kept for backward
+  std::int64_t per_sample = 0, per_batch = 0, most = 0;
+  std::int64_t bytes_of(std::int64_t samples) const { return bytes * std::min(most, per_sample * samples + per_batch); }
+};
+
 /// What a plan needs to know of a model without running it. FLOPs are those of the forward pass; a training step costs three
 /// times as much.
 struct CostEstimate {
-  double flops_per_row = 0, flops_per_pair = 0, flops_per_target = 0;
-  Work sample;                                   // of a full block
+  double flops_per_row = 0, flops_per_pair = 0, flops_per_target = 0, flops_per_negative = 0;
+  Work sample;                                   // of a full block, without negatives
   std::int64_t activation_bytes_per_sample = 0;  // of a full block, kept for backward
   SoftmaxSizes softmax = {};                     // of the loss
+  CandidateSizes candidates = {};                // the same
+  DistinctItems distinct = {};
 
   double forward_flops(const Work& work) const;
-  double forward_flops_per_sample() const { return forward_flops(sample); }
+  /// Of a micro-batch of so many full blocks.
+  Work work(std::int64_t samples) const;
+  std::int64_t activation_bytes(std::int64_t samples) const {
+    return activation_bytes_per_sample * samples + distinct.bytes_of(samples);
+  }
+  double forward_flops_per_sample(std::int64_t micro_batch = 1) const {
+    return forward_flops(work(micro_batch)) / static_cast<double>(micro_batch);
+  }
 };
 
 class Task {

@@ -30,7 +30,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 void TrainConfig::describe(Fields& f) {
   f.field("steps", steps, "Optimiser steps of the whole run.", {.min = 1});
   f.field("batch", batch, "Samples (blocks of the context's length) in one optimiser step, over all ranks.", {.min = 1});
-  f.field("micro_batch", micro_batch, "Samples computed at once by a rank, to save memory; 0: all of its share.", {.min = 0});
+  f.field("micro_batch", micro_batch,
+          "Samples computed at once by a rank, to save memory; 0: all of its share. Results are the same to rounding, but for "
+          "recommenders whose negatives are the micro-batch's (model.shared_negatives, model.negative_sampling = "
+          "\"in_batch\"): there ranks agree where each one's share of batch is a multiple of it.",
+          {.min = 0});
   f.field("clip", clip, "Gradients are scaled down to this global norm; 0: never.", {.min = 0});
   f.field(
       "zero", zero,
@@ -55,7 +59,7 @@ void EvaluateConfig::describe(Fields& f) {
       "Recommenders: 0: a held-out item is ranked among all items; N: among N that are drawn for its user by run.seed, "
       "uniformly with replacement, of those outside the user's training part (with seen_items = \"keep\" of all). Such figures "
       "do not compare with those of full ranking.",
-      {.min = 0});
+      {.min = 0, .max = 1'000'000});
   f.field("cold_items", cold_items, "Recommenders: evaluate --slice cold-items: an item with fewer training events is cold.",
           {.min = 1});
   f.field("short_history", short_history,
@@ -117,10 +121,10 @@ StepReport Trainer::train_step(StepBatch& batch, const std::function<void()>& me
   Work work;
   for (const auto& micro : batch.micro) work += Work::of(micro);
   std::int64_t counts[] = {
-      batch.valid, batch.tokens, batch.samples, writer_.local_done() ? 1 : 0, observer_.stop_requested() ? 1 : 0,
-      work.rows,   work.pairs,   work.targets};
+      batch.valid, batch.tokens, batch.samples, writer_.local_done() ? 1 : 0, observer_.stop_requested() ? 1 : 0, work.rows,
+      work.pairs,  work.targets, work.negatives};
   communicator_.all_reduce(counts, std::size(counts), DType::kInt64, ReduceOp::kSum, nullptr);
-  work = {.rows = counts[5], .pairs = counts[6], .targets = counts[7]};
+  work = {.rows = counts[5], .pairs = counts[6], .targets = counts[7], .negatives = counts[8]};
   stop_agreed_ = counts[4] > 0;
   if (counts[3] == communicator_.size()) commit();
   if (counts[0] == 0) throw DataError("training step " + std::to_string(step_ + 1) + ": no target of the step counts");

@@ -1,7 +1,10 @@
 #include "kernels/candidate_loss.h"
 
+#include <array>
+
 #include "kernels/base/error.h"
 #include "tests/kernels/candidate_loss_case.h"
+#include "tests/support/counting_scratch.h"
 #include "tests/support/safetensors.h"
 #include "tests/support/targets.h"
 #include "tests/support/throws.h"
@@ -73,6 +76,37 @@ BOOST_AUTO_TEST_CASE(evaluation_gives_the_bits_of_training) {
       BOOST_CHECK(run_candidates(in, options, Write::kAssign, evaluation).loss ==
                   run_candidates(in, options, Write::kAssign).loss);
     }
+}
+
+// Few terms for many rows of a table, so that they are sorted, and many for few, which are not.
+BOOST_AUTO_TEST_CASE(the_workspace_is_no_more_than_was_said) {
+  for (const auto& [N, V, C, n] : {std::array<std::int64_t, 4>{300, 5000, 16, 700}, {1500, 40, 8, 1500}, {40, 9000, 64, 3}})
+    for (const bool shared : {false, true})
+      for (const bool sparse : {false, true})
+        for (const int threads : {1, 3}) {
+          const CandidateInputs in = candidate_inputs(N, V, C, n, shared, {.bias = true});
+          CountingScratch scratch;
+          const CandidateLossOptions options{.shared_negatives = shared};
+          CandidateWay way{.threads = threads};
+          way.call = [&](float* loss, void* dx, float* dw, float* dbias, const kernels::CandidateBatch& b, Write write,
+                         const CandidateLossOptions& o, kernels::Launch launch) {
+            launch.scratch = &scratch;
+            const std::int64_t most = std::min(kernels::candidate_count(b, o), b.V);
+            std::vector<std::int32_t> rows(static_cast<std::size_t>(most));
+            std::vector<float> values(static_cast<std::size_t>(most * b.C));
+            if (sparse)
+              kernels::candidate_loss_sparse(loss, dx, rows.data(), values.data(), dbias, b, write, o, launch);
+            else
+              kernels::candidate_loss(loss, dx, dw, dbias, b, write, o, launch);
+          };
+          run_candidates(in, options, Write::kAssign, way);
+          const std::int64_t said =
+              kernels::candidate_loss_workspace({.N = N, .V = V, .C = C, .n = n}, options, kernels::DeviceType::kCpu, threads);
+          BOOST_CHECK_MESSAGE(scratch.most <= said, N << " rows, " << n << " negatives: " << scratch.most << " of " << said);
+          const bool sorted = !sparse && kernels::candidate_count({.N = N, .n = n}, options) < 4 * V;
+          BOOST_CHECK_MESSAGE(!sorted || scratch.most > 0.6 * static_cast<double>(said),
+                              N << " rows, " << n << " negatives: " << scratch.most << " of " << said);
+        }
 }
 
 BOOST_AUTO_TEST_CASE(each_gradient_can_be_had_alone) {

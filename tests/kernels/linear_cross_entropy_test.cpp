@@ -4,6 +4,7 @@
 
 #include "kernels/base/error.h"
 #include "tests/kernels/linear_cross_entropy_case.h"
+#include "tests/support/counting_scratch.h"
 #include "tests/support/targets.h"
 
 namespace tradewind::tests {
@@ -52,24 +53,6 @@ BOOST_AUTO_TEST_CASE(a_large_vocabulary_in_shared_chunks_matches_float64) {
     for (const Write write : {Write::kAssign, Write::kAccumulate})
       check("threads " + std::to_string(threads), inputs(70, 270000, 3, true, true), {}, threads, write);
 }
-
-/// Counts the bytes that are out.
-class CountingScratch final : public kernels::Scratch {
- public:
-  void* acquire(std::size_t bytes) override {
-    held_ += static_cast<std::int64_t>(bytes);
-    most = std::max(most, held_);
-    return kernels::heap_scratch().acquire(bytes);
-  }
-  void release(void* pointer, std::size_t bytes) noexcept override {
-    held_ -= static_cast<std::int64_t>(bytes);
-    kernels::heap_scratch().release(pointer, bytes);
-  }
-  std::int64_t most = 0;
-
- private:
-  std::int64_t held_ = 0;
-};
 
 // Rows of each thread's own, fewer parts than threads, chunks that all share, and none. The products pack for themselves.
 BOOST_AUTO_TEST_CASE(the_workspace_is_what_was_said) {

@@ -101,7 +101,13 @@ BOOST_FIXTURE_TEST_CASE(the_plan_of_memory_is_what_a_run_takes_at_most, Catalogu
     return;
   }
   for (const std::vector<std::string>& model :
-       {std::vector<std::string>{"sasrec"}, {"linear", "model.name=linear"}, {"bpr-loss", "model.loss=bpr"}}) {
+       {std::vector<std::string>{"sasrec"},
+        {"linear", "model.name=linear"},
+        {"bpr-loss", "model.loss=bpr"},
+        {"shared", "model.loss=sampled_softmax", "model.shared_negatives=true", "model.negatives=50000"},
+        {"sparse", "model.loss=bce", "model.sparse_embeddings=true", "model.negatives=4", "train.batch=1024"},
+        {"two-tower", "model.name=two_tower", "model.dropout=0.1", "train.batch=1024"},
+        {"two-tower-softmax", "model.name=two_tower", "model.loss=softmax"}}) {
     const double plan = planned(model), peak = taken(model);
     std::cout << fmt::format("{}: planned {:.1f} MiB, taken {:.1f}\n", model[0], plan, peak);
     BOOST_TEST(peak <= plan);

@@ -114,6 +114,64 @@ BOOST_AUTO_TEST_CASE(in_batch_takes_the_other_rows_targets) {
   }
 }
 
+// Each target against its own, against those drawn for it, against a set, or against all targets of the micro-batch.
+BOOST_AUTO_TEST_CASE(flops_are_of_the_scores_that_a_batch_asks_for) {
+  const Fixture f;
+  models::ItemLoss loss;
+  loss.negatives_per_position = 7;
+  const Work none = Work::of(f.batch_of(loss, 0));
+  BOOST_TEST(none.negatives == 0);
+  const std::int64_t T = none.targets;
+  const auto check = [&](std::int64_t negatives) {
+    const Work work = Work::of(f.batch_of(loss, 0));
+    BOOST_TEST(work.negatives == negatives);
+    CostEstimate cost{.flops_per_row = 5, .sample = {.rows = T, .pairs = T, .targets = T}};
+    loss.add_cost(cost, kItems, kChannels);
+    BOOST_TEST(cost.forward_flops(work) == 5.0 * static_cast<double>(work.rows) + 16.0 * static_cast<double>(T + negatives));
+    // As a plan counts the same micro-batch.
+    BOOST_TEST(cost.work(1).negatives == negatives);
+  };
+  loss.kind = "bce";
+  check(T * 7);
+  loss.shared_negatives = true;
+  check(T * 7);
+  loss.shared_negatives = false;
+  loss.sampling = "in_batch";
+  check(T * T);
+  CostEstimate full{};
+  models::ItemLoss().add_cost(full, kItems, kChannels);
+  BOOST_TEST(full.flops_per_target == 2.0 * kItems * kChannels);
+  BOOST_CHECK(full.flops_per_negative == 0 && full.candidates.rows == 0 && full.softmax.classes == kItems);
+}
+
+// gBCE's beta is of how many items there are, which a table may have more rows than: BERT4Rec's has the mask's.
+BOOST_AUTO_TEST_CASE(rows_that_are_no_items_do_not_change_gbce) {
+  Fixture f;
+  models::ItemLoss loss;
+  loss.kind = "gbce";
+  loss.negatives_per_position = 5;
+  loss.calibration = 1;
+  const Batch batch = f.batch_of(loss, 0);
+  const Tensor x = f.context.tensor({batch["ids"].elements(), kChannels});
+  std::ranges::copy(random_values(static_cast<std::size_t>(x.elements()), 3), x.data<float>());
+  const auto beta_of = [&](std::int64_t items) {
+    Tape tape(f.context, false);
+    const Tensor got = loss(tape, tape.constant(x), f.table, nullptr, batch, items).loss;
+    models::ItemLoss plain = loss;
+    plain.calibration = 0;  // beta 1
+    const Tensor with_one = plain(tape, tape.constant(x), f.table, nullptr, batch, items).loss;
+    // mean over 1 + present negatives of beta softplus(-z) and the others: the first alone differs.
+    double positive = 0;
+    for (std::int64_t c = 0; c < kChannels; ++c)
+      positive +=
+          double{x.data<float>()[c]} * f.table.value().data<float>()[batch["targets"].data<std::int32_t>()[0] * kChannels + c];
+    return 1 + (double{got.data<float>()[0]} - with_one.data<float>()[0]) * 6 / std::log1p(std::exp(-positive));
+  };
+  BOOST_CHECK_SMALL(beta_of(0) - kernels::gbce_beta(5, kItems, 1), 1e-4);
+  BOOST_CHECK_SMALL(beta_of(kItems - 1) - kernels::gbce_beta(5, kItems - 1, 1), 1e-4);
+  BOOST_CHECK(std::abs(kernels::gbce_beta(5, kItems, 1) - kernels::gbce_beta(5, kItems - 1, 1)) > 1e-3);
+}
+
 BOOST_AUTO_TEST_CASE(keys_say_what_is_drawn) {
   models::ItemLoss loss;
   BOOST_TEST(loss.negatives().count == 0);

@@ -339,6 +339,36 @@ BOOST_AUTO_TEST_CASE(items_that_training_never_met_are_found_by_their_attributes
   BOOST_CHECK_MESSAGE(known > 0.5 && known > 3 * ids, "hr@10 of ids " << ids << ", with attributes " << known);
 }
 
+// Of 1,000 items and histories of 12: those of histories, targets and negatives, or the catalogue, once.
+BOOST_AUTO_TEST_CASE(a_plan_counts_the_items_that_a_micro_batch_computes) {
+  struct Case {
+    std::string loss, sampling;
+    bool shared;
+    std::int64_t one, many, negatives;  // distinct items of one history and of 500; negatives of a target among three histories
+  };
+  for (const Case& c : {Case{"sampled_softmax", "in_batch", false, 24, 1000, 36}, Case{"bce", "uniform", false, 72, 1000, 4},
+                        Case{"bce", "uniform", true, 28, 1000, 4}, Case{"softmax", "uniform", false, 1000, 1000, 1000}}) {
+    auto config = small(c.loss);
+    config.loss.sampling = c.sampling;
+    config.loss.shared_negatives = c.shared;
+    config.loss.negatives_per_position = 4;
+    const CostEstimate cost = models::TwoTower(config, 1000).cost();
+    const std::int64_t bytes = cost.distinct.bytes;
+    BOOST_TEST(bytes > 0);
+    BOOST_TEST(cost.distinct.bytes_of(1) == bytes * c.one);
+    BOOST_TEST(cost.distinct.bytes_of(500) == bytes * c.many);
+    const Work work = cost.work(3);
+    BOOST_TEST(work.targets == 36);
+    BOOST_TEST(cost.candidates.beside(work.targets) == c.negatives);
+    BOOST_TEST((cost.candidates.shared || cost.candidates.in_batch) == (c.shared || c.loss != "bce"));
+    // A query's tower a row, an item's a target and, where they are drawn for each, a negative; and the scores.
+    const std::int64_t tower = 4 * kChannels * 10, scored = c.loss == "softmax" ? 1000 : 1 + c.negatives;
+    const std::int64_t drawn = c.loss == "bce" && !c.shared ? 4 : 0;
+    BOOST_TEST(cost.forward_flops(work) ==
+               static_cast<double>(36 * (2 * kChannels + tower) + 36 * (1 + drawn) * tower + 36 * scored * 2 * kChannels));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(every_loss_learns_the_walk) {
   const auto all = shop_of(walks(200, kItems, 1), kItems);
   const models::RankingValidation test(std::make_shared<HeldOut>(all, Part::kTest, 2), {});
