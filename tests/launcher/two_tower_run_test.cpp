@@ -4,14 +4,9 @@
 
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
-#include <cmath>
-#include <iostream>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "tests/support/event_shop.h"
-#include "tests/support/ranks.h"
+#include "tests/support/event_shop_ranks.h"
 
 namespace tradewind::tests {
 namespace {
@@ -183,28 +178,6 @@ BOOST_FIXTURE_TEST_CASE(a_killed_run_goes_on_to_the_same_bits, Shop) {
 }
 
 // Micro-batches of three histories are the same on 1, 2 and 4 ranks, and with them the negatives.
-BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) {
-  good(train_into("ranks-1", {}));
-  for (const int ranks : {2, 4}) {
-    const std::string name = "ranks-" + std::to_string(ranks);
-    auto program = train_into(name, {});
-    program.insert(program.begin(), TRADEWIND_BINARY);
-    const auto command = under_mpirun(ranks, program);
-    if (command.empty()) {
-      std::cout << "SKIPPED launcher/two_tower_run_test: there is no mpirun; install openmpi-bin\n";
-      return;
-    }
-    const Outcome o = Command(command, folder.path()).wait();
-    BOOST_REQUIRE_MESSAGE(o.code == 0, o);
-    const auto one = lines(text_of(folder.path() / "ranks-1" / "metrics.jsonl")),
-               several = lines(text_of(folder.path() / name / "metrics.jsonl"));
-    BOOST_REQUIRE_EQUAL(one.size(), several.size());
-    for (std::size_t i = 0; i < 20; ++i) {
-      const double x = nlohmann::json::parse(one[i]).value("loss", 0.0),
-                   y = nlohmann::json::parse(several[i]).value("loss", 0.0);
-      BOOST_CHECK_MESSAGE(x > 0 && std::abs(x - y) <= 1e-5 * std::abs(x), "step " << i + 1 << ": " << x << " and " << y);
-    }
-  }
-}
+BOOST_FIXTURE_TEST_CASE(ranks_agree, Shop) { check_ranks(*this, {}); }
 
 }  // namespace tradewind::tests
