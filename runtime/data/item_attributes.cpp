@@ -150,7 +150,7 @@ std::vector<T> take(std::string_view& bytes) {
   bytes.remove_prefix(sizeof n);
   if (n > bytes.size() / sizeof(T)) throw std::out_of_range("attributes");
   std::vector<T> out(n);
-  std::memcpy(out.data(), bytes.data(), n * sizeof(T));
+  if (n > 0) std::memcpy(out.data(), bytes.data(), n * sizeof(T));  // neither may be null
   bytes.remove_prefix(n * sizeof(T));
   return out;
 }
