@@ -43,9 +43,9 @@ kernels::Catalogue CatalogueScores::catalogue() const {
 }
 
 Tensor host_floats(const Tensor& x) {
-  const Tensor host = on_host(x);
+  Tensor host = on_host(x);
   if (host.dtype() == DType::kFloat32) return host;
-  const Tensor out(host_allocator(), host.shape(), DType::kFloat32);
+  Tensor out(host_allocator(), host.shape(), DType::kFloat32);
   const auto* const bits = static_cast<const std::uint16_t*>(host.raw());
   for (std::int64_t i = 0; i < out.elements(); ++i) out.data<float>()[i] = kernels::float_of_bfloat16_bits(bits[i]);
   return out;

@@ -87,7 +87,7 @@ struct Shop {
     return Command(arguments, folder.path()).wait();
   }
   Outcome good(const std::vector<std::string>& arguments) const {
-    const Outcome o = tradewind(arguments);
+    Outcome o = tradewind(arguments);
     BOOST_REQUIRE_MESSAGE(o.code == 0, arguments[0] << ": " << o);
     return o;
   }

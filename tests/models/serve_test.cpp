@@ -41,7 +41,7 @@ class Given final : public models::Recommender {
  private:
   template <class Value>
   Tensor filled(const Shape& shape, const Value& value) const {
-    const Tensor out(host_allocator(), shape, dtype_);
+    Tensor out(host_allocator(), shape, dtype_);
     const std::int64_t width = shape.rank() == 2 ? shape[1] : 1;
     for (std::int64_t i = 0; i < out.elements(); ++i) {
       const float x = value(i / width, i % width);
