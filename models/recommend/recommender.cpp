@@ -58,6 +58,7 @@ CatalogueScores CatalogueScores::on_host() const {
 
 float CatalogueScores::score(std::int64_t n, std::int32_t item) const {
   if (given.defined()) return given.data<float>()[n * given.size(1) + item];
+  require(queries.dtype() == DType::kFloat32, "CatalogueScores", "scores of single items are of on_host()");
   const std::int64_t C = items.size(1);
   double score = bias.defined() ? bias.data<float>()[item] : 0;
   for (std::int64_t c = 0; c < C; ++c) score += double{queries.data<float>()[n * C + c]} * items.data<float>()[item * C + c];

@@ -14,6 +14,7 @@
 #include "runtime/data/file_error.h"
 #include "runtime/data/name_runs.h"
 #include "runtime/data/time_parse.h"
+#include "runtime/data/write_at.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -76,12 +77,8 @@ class EventsOnDisk::File {
  private:
   [[noreturn]] void fail(const char* doing) const { throw file_error(doing, path_, errno); }
   void write(const void* from, std::size_t bytes) {
-    for (const auto* next = static_cast<const char*>(from); bytes > 0;) {
-      const ssize_t put = ::pwrite(descriptor_, next, bytes, at_);
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) fail("writing");
-      next += put, at_ += put, bytes -= static_cast<std::size_t>(put);
-    }
+    if (!write_at(descriptor_, static_cast<std::uint64_t>(at_), from, bytes)) fail("writing");
+    at_ += static_cast<off_t>(bytes);
   }
   void read(void* to, std::size_t bytes) {
     for (auto* next = static_cast<char*>(to); bytes > 0;) {

@@ -14,6 +14,7 @@
 #include "runtime/checkpoint/files.h"
 #include "runtime/data/corpus_parts.h"
 #include "runtime/data/prepared_file.h"
+#include "runtime/data/write_at.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -81,13 +82,8 @@ void copy(const PreparedStage& stage, const fs::path& file, const std::vector<Pr
     std::uint64_t at = arrays[i].offset;
     const auto kind = i % 2 == 0 ? PreparedStage::File::kTokens : PreparedStage::File::kDocuments;
     stage.read(i / 2, kind, [&](std::span<const char> bytes) {
-      while (!bytes.empty()) {
-        const ssize_t put = ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(at));
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) fail("writing");
-        at += static_cast<std::uint64_t>(put);
-        bytes = bytes.subspan(static_cast<std::size_t>(put));
-      }
+      if (!write_at(descriptor, at, bytes.data(), bytes.size())) fail("writing");
+      at += bytes.size();
     });
   }
   if (::fsync(descriptor) != 0) fail("syncing");

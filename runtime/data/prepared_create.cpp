@@ -11,6 +11,7 @@
 #include "runtime/checkpoint/hdf5_driver.h"
 #include "runtime/data/file_error.h"
 #include "runtime/data/prepared_file.h"
+#include "runtime/data/write_at.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -119,13 +120,7 @@ std::string user_block(const std::vector<PreparedArray>& arrays, std::uint64_t b
 }
 
 void write(int descriptor, const fs::path& path, std::uint64_t offset, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t put = ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) throw file_error("writing", path, errno);
-    bytes.remove_prefix(static_cast<std::size_t>(put));
-    offset += static_cast<std::uint64_t>(put);
-  }
+  if (!write_at(descriptor, offset, bytes.data(), bytes.size())) throw file_error("writing", path, errno);
 }
 
 }  // namespace

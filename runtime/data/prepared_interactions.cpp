@@ -18,6 +18,7 @@
 #include "runtime/data/mapped_file.h"
 #include "runtime/data/prepared_file.h"
 #include "runtime/data/work_folder.h"
+#include "runtime/data/write_at.h"
 
 namespace tradewind::runtime {
 namespace {
@@ -166,14 +167,8 @@ void write_contents(const fs::path& file, const std::vector<Contents>& contents,
   const auto fail = [&](const char* doing) { throw file_error(doing, file, errno); };
   if (descriptor < 0) fail("opening");
   for (std::size_t i = 0; i < contents.size(); ++i) {
-    auto bytes = contents[i].bytes;
-    for (auto at = static_cast<off_t>(arrays[i].offset); !bytes.empty();) {
-      const ssize_t put = ::pwrite(descriptor, bytes.data(), bytes.size(), at);
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) fail("writing");
-      at += put;
-      bytes = bytes.subspan(static_cast<std::size_t>(put));
-    }
+    const auto bytes = contents[i].bytes;
+    if (!write_at(descriptor, arrays[i].offset, bytes.data(), bytes.size())) fail("writing");
   }
   if (::fsync(descriptor) != 0) fail("syncing");
 }

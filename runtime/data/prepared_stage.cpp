@@ -1,4 +1,5 @@
 #include "runtime/data/prepared_stage.h"
+#include "runtime/data/write_at.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -55,13 +56,7 @@ class PreparedStage::Output {
   Output& operator=(const Output&) = delete;
 
   void write(std::uint64_t offset, std::string_view bytes) const {
-    while (!bytes.empty()) {
-      const ssize_t put = ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) fail("writing", errno);
-      bytes.remove_prefix(static_cast<std::size_t>(put));
-      offset += static_cast<std::uint64_t>(put);
-    }
+    if (!write_at(descriptor_, offset, bytes.data(), bytes.size())) fail("writing", errno);
   }
   void cut(std::uint64_t bytes) const {
     if (::ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0) fail("cutting", errno);

@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/base/bfloat16.h"
 #include "models/recommend/ranking_validation.h"
 #include "models/recommend/recommender.h"
 #include "runtime/core/transfer.h"
@@ -155,13 +154,8 @@ inline std::vector<std::vector<std::int32_t>> walks(std::int32_t users, std::int
 
 /// Of a tensor in float32 or bfloat16, wherever it is.
 inline std::vector<float> floats_of(const runtime::Tensor& tensor) {
-  const runtime::Tensor host = on_host(tensor);
-  std::vector<float> out(static_cast<std::size_t>(host.elements()));
-  for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = host.dtype() == kernels::DType::kFloat32
-                 ? host.data<float>()[i]
-                 : kernels::float_of_bfloat16_bits(static_cast<const std::uint16_t*>(host.raw())[i]);
-  return out;
+  const runtime::Tensor host = models::host_floats(tensor);
+  return {host.span<float>().begin(), host.span<float>().end()};
 }
 
 /// NaN where it was not measured.
